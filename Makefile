@@ -1,0 +1,216 @@
+# Sendoff. `make demo` and `make test` are all a newcomer needs; `make help` lists the rest.
+#
+# MODE names the flavour and its folder under build/: debug (default), release, asan, tsan, fuzz, coverage.
+# Sources are found, not listed: a room is a folder, its archive is build/MODE/libROOM.a, and a unit test
+# tests/unit/ROOM_x.c is linked with the rooms that ROOM may use (the table `needs_`), so that a forbidden
+# dependency does not even link.
+
+MODE ?= debug
+BUILD ?= build/$(MODE)
+PREFIX ?= /usr/local
+SYSCONFDIR ?= /etc
+DESTDIR ?=
+VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
+PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
+
+.DEFAULT_GOAL := all
+.DELETE_ON_ERROR:
+.SECONDARY:
+
+# ---------------------------------------------------------------- flavours
+
+WARN := -Wall -Wextra -Wconversion -Wshadow -Wswitch-enum -Wmissing-prototypes -Wvla -Wno-sign-conversion
+HARDEN := -fPIE -fstack-protector-strong -D_FORTIFY_SOURCE=2
+HARDEN_LD := -pie -Wl,-z,relro,-z,now
+
+cflags_debug := -O1 -g -Werror
+cflags_release := -O2 -g $(HARDEN)
+ldflags_release := $(HARDEN_LD)
+cflags_asan := -O1 -g -Werror -fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer
+ldflags_asan := -fsanitize=address,undefined
+cflags_tsan := -O1 -g -Werror -fsanitize=thread
+ldflags_tsan := -fsanitize=thread
+cflags_fuzz := -O1 -g -Werror -fsanitize=fuzzer-no-link,address,undefined -fno-sanitize-recover=all
+ldflags_fuzz := -fsanitize=address,undefined
+cflags_coverage := -O0 -g --coverage
+ldflags_coverage := --coverage
+ifeq ($(MODE),fuzz)
+CC := clang
+else
+CC := $(if $(filter default undefined,$(origin CC)),gcc,$(CC))
+endif
+
+CPPFLAGS_ALL := -D_GNU_SOURCE -DSENDOFF_VERSION='"$(VERSION)"' -DSENDOFF_SYSCONFDIR='"$(SYSCONFDIR)"' -Iagent -I. $(CPPFLAGS)
+CFLAGS_ALL := -std=gnu11 $(WARN) $(cflags_$(MODE)) -pthread -MMD -MP $(CFLAGS)
+LDFLAGS_ALL := $(ldflags_$(MODE)) -pthread -Wl,--as-needed $(LDFLAGS)
+
+# ---------------------------------------------------------------- rooms
+
+rooms := base queue smtp message net submission delivery control helper core tools
+src_queue := $(wildcard queue/*.c)
+src_core := $(filter-out agent/main.c,$(wildcard agent/*.c))
+src_helper := $(filter-out agent/helper/main.c,$(wildcard agent/helper/*.c))
+src_tools := $(filter-out tools/sendoff.c tools/sendmail.c,$(wildcard tools/*.c))
+$(foreach r,base smtp message net submission delivery control,$(eval src_$(r) := $(wildcard agent/$(r)/*.c)))
+
+# A room and the rooms below it.
+needs_base := base
+needs_queue := queue
+needs_smtp := smtp base
+needs_message := message smtp base
+needs_net := net base
+needs_helper := helper net base
+needs_core := core message smtp net queue base
+needs_submission := submission $(needs_core)
+needs_delivery := delivery helper $(needs_core)
+needs_control := control helper $(needs_core)
+needs_tools := tools control helper $(needs_core)
+needs_agent := submission delivery control helper $(needs_core)
+
+libs_base := -lgnutls
+libs_queue := -llmdb
+libs_smtp := -lgsasl -lidn2
+libs_message :=
+libs_net := -lcares -lev -lm
+libs_core := -lconfuse -lseccomp
+libs_submission := -lcrypt
+libs_delivery :=
+libs_control := -ljansson
+libs_helper :=
+libs_tools := -ljansson -lncurses -ltinfo
+
+objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
+archive = $(BUILD)/lib$(1).a
+archives = $(foreach r,$(needs_$(1)),$(call archive,$(r)))
+libs = $(foreach r,$(needs_$(1)),$(libs_$(r)))
+link = $(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS_ALL) $(1)
+
+PROGRAMS := $(addprefix $(BUILD)/,sendoffd sendoff sendmail sendoff-helper)
+
+.PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench lint format coverage \
+	install uninstall clean deps tests sim
+all: $(PROGRAMS)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
+
+define archive_rule
+$(BUILD)/lib$(1).a: $(call objects,$(src_$(1)))
+	@mkdir -p $$(@D)
+	@rm -f $$@
+	ar rcs $$@ $$^
+endef
+$(foreach r,$(rooms),$(eval $(call archive_rule,$(r))))
+
+$(BUILD)/sendoffd: $(BUILD)/agent/main.o $(call archives,agent)
+	$(call link,$(call libs,agent))
+$(BUILD)/sendoff: $(BUILD)/tools/sendoff.o $(call archives,tools)
+	$(call link,$(call libs,tools))
+$(BUILD)/sendmail: $(BUILD)/tools/sendmail.o $(call archives,core)
+	$(call link,$(call libs,core))
+$(BUILD)/sendoff-helper: $(BUILD)/agent/helper/main.o $(call archives,helper)
+	$(call link,$(call libs,helper) -lcurl)
+
+# ---------------------------------------------------------------- unit tests and replayed corpora
+
+unit_src := $(wildcard tests/unit/*.c)
+unit_bin := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(unit_src))
+fuzz_src := $(wildcard tests/fuzz/fuzz_*.c)
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(fuzz_src))
+room_of = $(firstword $(subst _, ,$(patsubst fuzz_%,%,$(notdir $(1)))))
+
+# Unit tests may share helpers in tests/unit/support/*.c.
+support := $(call objects,$(wildcard tests/unit/support/*.c))
+
+define unit_rule
+$(BUILD)/tests/unit/$(1): $(BUILD)/tests/unit/$(1).o $(support) $(call archives,$(call room_of,$(1)))
+	$$(call link,$(call libs,$(call room_of,$(1))) -lcmocka)
+endef
+$(foreach t,$(notdir $(unit_bin)),$(eval $(call unit_rule,$(t))))
+
+# MODE=fuzz links libFuzzer's main; every other flavour replays the files it is given.
+fuzz_main := $(if $(filter fuzz,$(MODE)),,$(BUILD)/tests/fuzz/replay.o)
+define fuzz_rule
+$(BUILD)/tests/fuzz/$(1): $(BUILD)/tests/fuzz/$(1).o $(fuzz_main) $(call archives,$(call room_of,$(1)))
+	$$(call link,$(call libs,$(call room_of,$(1))) $(if $(filter fuzz,$(MODE)),-fsanitize=fuzzer))
+endef
+$(foreach t,$(notdir $(fuzz_bin)),$(eval $(call fuzz_rule,$(t))))
+
+tests: $(unit_bin) $(fuzz_bin)
+
+# Unit tests, scripts, queue crash test and corpora in this MODE. ROOM=queue runs one room's only.
+ROOM ?=
+check: $(if $(ROOM),$(filter $(BUILD)/tests/unit/$(ROOM)_%,$(unit_bin)) $(filter $(BUILD)/tests/fuzz/fuzz_$(ROOM)_%,$(fuzz_bin)),tests)
+	tests/run-unit $(BUILD) $(ROOM)
+
+check-asan:
+	$(MAKE) MODE=asan check
+check-tsan:
+	$(MAKE) MODE=tsan check
+check-e2e: all
+	BUILD=$(abspath $(BUILD)) $(PYTHON) -m pytest -q -p no:cacheprovider tests/e2e $(PYTEST)
+
+# ---------------------------------------------------------------- for people
+
+deps:
+	@tests/install-deps build
+demo: deps
+	$(MAKE) MODE=release all
+	tests/demo build/release
+run: all
+	$(BUILD)/sendoffd
+test:
+	@tests/install-deps test
+	$(MAKE) all tests
+	$(MAKE) check
+	$(MAKE) check-e2e
+
+FUZZ_SECONDS ?= 60
+fuzz:
+	$(MAKE) MODE=fuzz tests
+	tests/run-fuzz build/fuzz $(FUZZ_SECONDS) $(TARGET)
+
+bench:
+	@tests/install-deps test
+	$(MAKE) MODE=release all
+	$(MAKE) MODE=release bench-programs
+	$(PYTHON) tests/bench/run.py --build build/release $(if $(QUICK),--quick)
+
+bench_src := $(wildcard tests/bench/*.c)
+bench_bin := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(bench_src))
+.PHONY: bench-programs
+bench-programs: $(bench_bin)
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(call archives,agent)
+	$(call link,$(call libs,agent))
+
+lint:
+	$(PYTHON) tests/lint/layers.py
+	tests/lint/format
+	$(MAKE) all
+	$(PYTHON) tests/lint/symbols.py $(BUILD)
+format:
+	clang-format -i $$(git ls-files '*.c' '*.h')
+coverage:
+	$(MAKE) MODE=coverage check
+	gcovr -r . --object-directory build/coverage --exclude 'tests/.*'
+
+install: all
+	tests/install-files $(BUILD) '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)'
+uninstall:
+	tests/install-files --remove '$(DESTDIR)' '$(PREFIX)' '$(SYSCONFDIR)'
+clean:
+	rm -rf build
+
+help:
+	@echo 'demo      install what is missing, build, send real mail through it in a scratch folder'
+	@echo 'test      install what is missing, run every test that this machine allows'
+	@echo 'all       build build/$(MODE)/{sendoffd,sendoff,sendmail,sendoff-helper}'
+	@echo 'run       the agent in the foreground with its built-in defaults'
+	@echo 'check     unit tests, session scripts, corpora (ROOM=queue: one room); check-asan, check-tsan'
+	@echo 'check-e2e end-to-end tests with real programs (PYTEST=-k name)'
+	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
+	@echo 'bench     the benchmark (QUICK=1: under three minutes)'
+	@echo 'lint format coverage install uninstall clean'
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

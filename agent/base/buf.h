@@ -1,0 +1,64 @@
+/*
+ * buf - the one growing byte buffer: every buffer that a peer can fill is one of these.
+ *
+ * Owns:    its bytes. `max` is its cap; an append past it changes nothing and returns false.
+ * Never:   aborts because of what was appended; wraps a size.
+ * Threads: any, one object per thread.
+ */
+#ifndef BUF_H
+#define BUF_H
+
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/span.h"
+
+struct buf {
+	char *data;      /* start of the storage; use buf_span() to read */
+	size_t start;    /* consumed bytes at the front */
+	size_t len;      /* bytes held, from start */
+	size_t capacity; /* bytes of storage */
+	size_t max;      /* most bytes held at once */
+};
+
+void buf_init(struct buf *buf, size_t max);
+void buf_fini(struct buf *buf);
+/* Empties it and keeps the storage; buf_release() also gives the storage back. */
+void buf_clear(struct buf *buf);
+void buf_release(struct buf *buf);
+
+/* What is held; valid until the next call on the buffer. */
+static inline struct span buf_span(const struct buf *buf)
+{
+	return span_of(buf->data ? buf->data + buf->start : "", buf->len);
+}
+
+static inline bool buf_is_empty(const struct buf *buf)
+{
+	return buf->len == 0;
+}
+
+/* All of it is appended, or nothing and false: the cap is hit. */
+bool buf_append(struct buf *buf, const void *data, size_t len);
+bool buf_append_span(struct buf *buf, struct span s);
+bool buf_append_str(struct buf *buf, const char *text);
+bool buf_append_char(struct buf *buf, char c);
+bool buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool buf_vprintf(struct buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+
+/* Room for `len` more bytes, to be written by the caller and then taken by buf_commit(); NULL at the cap. */
+char *buf_reserve(struct buf *buf, size_t len);
+void buf_commit(struct buf *buf, size_t len);
+
+/* Drops the first `len` bytes (at most all). */
+void buf_consume(struct buf *buf, size_t len);
+/* Drops all bytes after the first `len`. */
+void buf_truncate(struct buf *buf, size_t len);
+
+/* The content as a NUL-terminated string (the NUL is not counted); valid until the next call. */
+const char *buf_cstr(struct buf *buf);
+/* The same, handed over: the caller frees it with mem_free(); the buffer is empty after it. */
+char *buf_take(struct buf *buf);
+
+#endif

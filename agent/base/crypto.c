@@ -1,0 +1,65 @@
+#include "base/crypto.h"
+
+#include <gnutls/crypto.h>
+#include <gnutls/gnutls.h>
+#include <stdlib.h>
+#include <sys/random.h>
+
+#include "base/mem.h"
+
+struct crypto_sha256 {
+	gnutls_hash_hd_t handle;
+};
+
+struct crypto_sha256 *crypto_sha256_new(void)
+{
+	struct crypto_sha256 *h = MEM_NEW(struct crypto_sha256);
+
+	if (gnutls_hash_init(&h->handle, GNUTLS_DIG_SHA256) != 0)
+		abort();
+	return h;
+}
+
+void crypto_sha256_update(struct crypto_sha256 *h, const void *data, size_t len)
+{
+	if (gnutls_hash(h->handle, data, len) != 0)
+		abort();
+}
+
+void crypto_sha256_final(struct crypto_sha256 *h, uint8_t out[CRYPTO_SHA256_LEN])
+{
+	gnutls_hash_output(h->handle, out);
+}
+
+void crypto_sha256_free(struct crypto_sha256 *h)
+{
+	if (!h)
+		return;
+	gnutls_hash_deinit(h->handle, NULL);
+	mem_free(h);
+}
+
+void crypto_random(void *out, size_t len)
+{
+	unsigned char *p = out;
+
+	while (len) {
+		ssize_t n = getrandom(p, len, 0);
+
+		if (n < 0)
+			abort();
+		p += n;
+		len -= (size_t)n;
+	}
+}
+
+uint64_t crypto_random_below(uint64_t below)
+{
+	/* Values below 2^64 mod `below` would favour small results: draw again. */
+	uint64_t skip = -below % below, value;
+
+	do {
+		crypto_random(&value, sizeof(value));
+	} while (value < skip);
+	return value % below;
+}
