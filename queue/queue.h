@@ -61,7 +61,7 @@ struct queue_bytes {
 
 /* Where one recipient's mail stands in line: one submitter's mail of one priority for one target. */
 struct queue_flow {
-	const char *target;    /* what routing decided: "via:work,backup" or "mx:example.org" */
+	const char *target;    /* what routing decided: lane names in order, "work,backup"; "" no route */
 	const char *submitter; /* as in the envelope */
 	uint8_t band;          /* priority band, 0 is served first; 1 is normal */
 };
@@ -178,7 +178,7 @@ struct queue_timer {
 
 /* A lane's health and an operator's word on it; written on change only. */
 struct queue_lane {
-	const char *name;        /* "smarthost:work", "mx:example.org" */
+	const char *name;        /* a smart host's name, or "*" for all of them */
 	uint32_t failures;       /* in a row */
 	int64_t since_ms;        /* of the first of them */
 	int64_t retry_ms;        /* next probe; 0: well */

@@ -1,0 +1,147 @@
+/*
+ * config - sendoff.conf read into one immutable structure (libconfuse).
+ *
+ * Owns:    everything a struct config points to; counted references, so that a session keeps the configuration it
+ *          began with while a new one is loaded.
+ * Promise: all or nothing. Every mistake is reported as "file:line: what is wrong - what was meant", as many as
+ *          possible in one run; unknown keys suggest the nearest.
+ * Threads: one. Only config*.c include <confuse.h>.
+ */
+#ifndef CONFIG_H
+#define CONFIG_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+#include "base/buf.h"
+
+struct config_strings {
+	const char **list;
+	size_t count;
+};
+
+/* Where something was said, for explain and for errors. */
+struct config_at {
+	const char *file;
+	int line;
+};
+
+struct config_rate {
+	uint32_t count; /* 0: no limit */
+	int64_t per_ms;
+};
+
+struct config_backoff {
+	int64_t first_ms, max_ms;
+	double factor;
+};
+
+struct config_timeouts {
+	int64_t connect_ms, greeting_ms, command_ms, data_ms;
+};
+
+enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_OPPORTUNISTIC, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_bare { CONFIG_BARE_NORMALIZE, CONFIG_BARE_REFUSE };
+
+enum { /* auth mechanisms a smart host may use; "auto" is all that are built in, "none" is 0 */
+	CONFIG_AUTH_PLAIN = 1 << 0,
+	CONFIG_AUTH_LOGIN = 1 << 1,
+	CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN,
+};
+
+struct config_queue {
+	const char *directory;
+	uint64_t max_size_bytes, max_message_bytes, min_free_disk_bytes;
+	int64_t lifetime_ms, warn_after_ms, history_ms;
+};
+
+struct config_listener {
+	struct config_at at;
+	const char *name;
+	const char *socket;              /* Unix socket path, or NULL */
+	mode_t socket_mode;              /* 0666 by default: trust decides, by uid */
+	struct config_strings addresses; /* "127.0.0.1:25" */
+	enum config_tls tls;             /* NONE, STARTTLS (offered), IMPLICIT */
+	const char *certificate, *key;
+	enum config_bare bare_newline;
+};
+
+struct config_trust {
+	struct config_strings networks; /* CIDR */
+	struct config_strings uids;     /* "*", names or numbers */
+	struct config_rate max_rate;    /* per submitter */
+};
+
+struct config_limits {
+	uint32_t connections, connections_per_client, recipients, errors;
+	int64_t command_timeout_ms, data_timeout_ms, session_timeout_ms;
+};
+
+struct config_smarthost {
+	struct config_at at;
+	const char *name;
+	const char *host;      /* name, literal address, or a path for a Unix socket */
+	uint16_t port;
+	enum config_tls tls;
+	uint32_t auth;         /* CONFIG_AUTH_… */
+	const char *user;      /* or NULL */
+	const char *secret_file, *secret_command, *secret_credential; /* at most one */
+	bool tls_verify;
+	const char *tls_ca, *tls_name, *tls_certificate, *tls_key, *tls_minimum;
+	struct config_strings tls_pins;
+	uint32_t connections, messages_per_connection, recipients_per_message;
+	struct config_rate rate;
+	struct config_backoff reconnect;
+	struct config_timeouts timeouts;
+};
+
+struct config_route {
+	struct config_at at;
+	const char *name;
+	struct config_strings from, to;   /* globs; empty: any */
+	struct config_strings via;        /* smart hosts in order */
+	struct config_backoff retry;
+	int64_t lifetime_ms, warn_after_ms;
+};
+
+struct config {
+	unsigned references;
+	const char *file;                 /* the main file, or "" for built-in defaults */
+	const char *hostname;             /* EHLO name: set, or the FQDN, or an address literal */
+	const char *postmaster;           /* reports nobody else can get; "postmaster@HOSTNAME" by default */
+	struct config_queue queue;
+	const char *control_socket;
+	struct config_trust trust;
+	struct config_limits limits;
+	struct config_backoff retry, reconnect;
+	struct config_timeouts timeouts;
+	struct config_strings dns_servers;
+	bool dns_trust_ad;
+	const char *log;                  /* "auto", "stderr", "syslog", "journal" */
+	const char *log_level;            /* "error", "warning", "notice", "info", "debug" */
+	const char *run_as;               /* user to become when started as root, or NULL */
+	struct config_listener *listeners;
+	size_t listener_count;
+	struct config_smarthost *smarthosts;
+	size_t smarthost_count;
+	struct config_route *routes;
+	size_t route_count;
+	void *storage;                    /* all the text, freed with it */
+};
+
+/* Which file to read: `given` (--config) if not NULL, else the user's, else the system's; NULL: none exists, built-in
+ * defaults. A file that was named must exist. Result to be freed with mem_free(). */
+char *config_find(const char *given);
+/* Reads it; `file` NULL: built-in defaults. On mistakes returns NULL and `errors` (capped buffer) gets a line for each;
+ * warnings go to `warnings`. The result has one reference. */
+struct config *config_load(const char *file, struct buf *errors, struct buf *warnings);
+struct config *config_ref(struct config *config);
+void config_unref(struct config *config); /* NULL is fine */
+
+const struct config_smarthost *config_smarthost(const struct config *config, const char *name); /* or NULL */
+/* What a reload cannot change (queue.directory, listeners, control socket …): NULL, or a line for people. */
+const char *config_needs_restart(const struct config *now, const struct config *next);
+
+#endif

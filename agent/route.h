@@ -1,0 +1,24 @@
+/*
+ * route - which rule and which target an envelope's sender and recipient fall to.
+ *
+ * A target is the text the queue stores in a flow: smart host names in order, joined by commas ("work,backup");
+ * "" means that no rule fits: the mail waits and status says so. First match wins. Pure.
+ * Threads: any.
+ */
+#ifndef ROUTE_H
+#define ROUTE_H
+
+#include "base/buf.h"
+#include "config.h"
+
+/* The first rule that fits, or NULL. Sender "" is the null reverse-path; it fits `from` globs only where a rule has
+ * none, so that reports leave by the default route. */
+const struct config_route *route_find(const struct config *config, const char *sender, const char *recipient);
+/* The target of a rule (NULL: ""); a string of the configuration's. */
+const char *route_target(const struct config *config, const struct config_route *route);
+/* Whether lane `name` stands in `target`, and at which place (0: first); -1: not. */
+int route_place(const char *target, const char *name);
+/* The name at a place of the target into `out` (cleared first); false: no such place. */
+bool route_name(const char *target, int place, struct buf *out);
+
+#endif
