@@ -1,0 +1,84 @@
+/*
+ * fixup - what submission does to a message on its way into the queue (RFC 6409, 8): a trace field in front, and
+ * Date, Message-ID and From where they are missing. Everything that came in follows byte by byte.
+ *
+ * Owns:    the new fields, and the message's header until its end is known (at most FIXUP_HEADER_MAX); the body
+ *          passes through uncopied.
+ * Never:   re-folds, re-spaces, re-orders, changes or removes a field; reads a clock; makes up an id.
+ * Threads: any, one object per thread.
+ *
+ * Written rules:
+ * - no header (the first line is no field): our fields, an empty line, then everything as body;
+ * - a line that is no field in the middle of the header ends it: an empty line is put in front of that line;
+ * - a header longer than FIXUP_HEADER_MAX gets the trace field only, since what it lacks cannot be known.
+ */
+#ifndef FIXUP_H
+#define FIXUP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/span.h"
+#include "message/header.h"
+
+enum { FIXUP_HEADER_MAX = 256 * 1024, FIXUP_SUBJECT_MAX = 200, FIXUP_MESSAGE_ID_MAX = 400, FIXUP_SPANS = 4 };
+
+/* All text is borrowed until fixup_fini(). Control bytes in it become '?'. */
+struct fixup_options {
+	/* Received (RFC 5321, 4.4). Without helo and peer there is no from-clause: that is how a local program's mail
+	 * goes out, so that neither user names, uids nor addresses of a private network leave the machine. */
+	const char *hostname; /* by; also the right side of a new Message-ID; never NULL */
+	const char *protocol; /* with: "ESMTPS" */
+	const char *id;   /* the message's id as people see it; also the left side of a new Message-ID; never NULL */
+	const char *helo; /* from, or NULL */
+	const char *peer; /* "name [192.0.2.1]" or "[192.0.2.1]", or NULL */
+	const char *tls;  /* "TLSv1.3 TLS_AES_256_GCM_SHA384", or NULL */
+	const char *recipient; /* for, only where the message has a single one, or NULL */
+	int64_t wall_ms;
+	bool no_trace; /* no Received field */
+	/* What is added where it is missing. */
+	bool add_date, add_message_id;
+	const char *from; /* the value of a new From field ("Alerts <alerts@example.com>"), or NULL: none is added */
+};
+
+/* Known when the header's end was seen. */
+struct fixup_facts {
+	bool ready;           /* the rest is valid */
+	bool header_too_long; /* not all of the header was read */
+	bool no_header;
+	bool has_date, has_message_id, has_from, has_to; /* as it came; `to`: To, Cc or Bcc */
+	bool has_bcc;
+	bool is_auto;           /* Auto-Submitted other than "no" */
+	uint32_t received;      /* Received fields as it came: loop detection */
+	uint64_t added_bytes;   /* in front and between */
+	const char *message_id; /* without <>, cleaned, the added one if we added it; "" for none */
+	const char *subject;    /* its start, decoded and cleaned; "" for none */
+};
+
+struct fixup {
+	struct fixup_options options;
+	struct header header;
+	struct buf held;  /* the header so far, as long as its end is not known */
+	struct buf added; /* our fields */
+	struct fixup_facts facts;
+	char message_id[FIXUP_MESSAGE_ID_MAX + 1];
+	char subject[FIXUP_SUBJECT_MAX + 1];
+};
+
+void fixup_init(struct fixup *f, const struct fixup_options *options);
+void fixup_fini(struct fixup *f);
+
+/* `in` is what comes next of the message (CRLF line ends). Returns how many of `out` are to be stored, in this order;
+ * they are valid as long as `in` is, until the next call. */
+size_t fixup_feed(struct fixup *f, struct span in, struct span out[FIXUP_SPANS]);
+/* The message is whole. */
+size_t fixup_end(struct fixup *f, struct span out[FIXUP_SPANS]);
+
+static inline const struct fixup_facts *fixup_facts(const struct fixup *f)
+{
+	return &f->facts;
+}
+
+#endif
