@@ -86,7 +86,7 @@ enum { /* NOTIFY of RFC 3461, 4.1; 0: not said */
 };
 
 struct queue_envelope {
-	uint64_t id;            /* set by the queue */
+	uint64_t id;            /* one of queue_next_id(), or 0: the queue gives it one */
 	int64_t arrival_ms;
 	const char *sender;     /* reverse-path without <>, "" for the null sender */
 	const char *submitter;  /* "uid:1000", "user:alice", "net:192.0.2.7", "self" for our own reports */
