@@ -41,13 +41,13 @@ char *clock_date(int64_t wall_ms, char out[CLOCK_DATE_SIZE])
 	/* strftime would use the locale's names; RFC 5322 wants these. */
 	static const char days[7][4] = { "Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat" };
 	static const char months[12][4] = { "Jan", "Feb", "Mar", "Apr", "May", "Jun",
-		                            "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
+					    "Jul", "Aug", "Sep", "Oct", "Nov", "Dec" };
 	struct tm tm;
 	long zone = split(wall_ms, &tm);
 
 	snprintf(out, CLOCK_DATE_SIZE, "%s, %d %s %d %02d:%02d:%02d %c%02ld%02ld", days[tm.tm_wday], tm.tm_mday,
-	         months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, zone < 0 ? '-' : '+',
-	         labs(zone) / 60, labs(zone) % 60);
+		 months[tm.tm_mon], tm.tm_year + 1900, tm.tm_hour, tm.tm_min, tm.tm_sec, zone < 0 ? '-' : '+',
+		 labs(zone) / 60, labs(zone) % 60);
 	return out;
 }
 
@@ -57,6 +57,6 @@ char *clock_stamp(int64_t wall_ms, char out[CLOCK_DATE_SIZE])
 	long zone = split(wall_ms, &tm);
 
 	snprintf(out, CLOCK_DATE_SIZE, "%04d-%02d-%02dT%02d:%02d:%02d%c%02ld:%02ld", tm.tm_year + 1900, tm.tm_mon + 1,
-	         tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, zone < 0 ? '-' : '+', labs(zone) / 60, labs(zone) % 60);
+		 tm.tm_mday, tm.tm_hour, tm.tm_min, tm.tm_sec, zone < 0 ? '-' : '+', labs(zone) / 60, labs(zone) % 60);
 	return out;
 }

@@ -30,8 +30,8 @@ void mem_wipe_free(void *p, size_t len);
 /* Memory given back all at once: an envelope's addresses live in one, freed at RSET or commit. */
 struct mem_arena {
 	struct mem_arena_block *blocks;
-	size_t used;  /* bytes handed out */
-	size_t max;   /* cap on `used` */
+	size_t used; /* bytes handed out */
+	size_t max;  /* cap on `used` */
 };
 
 void mem_arena_init(struct mem_arena *arena, size_t max);

@@ -141,9 +141,9 @@ bool text_rate(struct span s, uint32_t *out_count, int64_t *out_per_ms)
 	static const struct {
 		struct span name;
 		int64_t ms;
-	} units[] = { { { "s", 1 }, 1000 },          { { "sec", 3 }, 1000 },      { { "min", 3 }, MINUTE_MS },
-		      { { "m", 1 }, MINUTE_MS },     { { "h", 1 }, HOUR_MS },     { { "hour", 4 }, HOUR_MS },
-		      { { "d", 1 }, DAY_MS },        { { "day", 3 }, DAY_MS } };
+	} units[] = { { { "s", 1 }, 1000 },      { { "sec", 3 }, 1000 },  { { "min", 3 }, MINUTE_MS },
+		      { { "m", 1 }, MINUTE_MS }, { { "h", 1 }, HOUR_MS }, { { "hour", 4 }, HOUR_MS },
+		      { { "d", 1 }, DAY_MS },    { { "day", 3 }, DAY_MS } };
 	uint64_t count;
 
 	if (!take_digits(&s, 1000000000, &count))
@@ -390,7 +390,7 @@ bool text_clean(struct buf *out, struct span s, size_t max)
 				continue;
 			piece = SPAN(" ");
 		} else if (n == 0 || c < 0x20 || c == 0x7f ||
-		           (c == 0xc2 && (unsigned char)piece.data[1] < 0xa0)) { /* C1 controls too */
+			   (c == 0xc2 && (unsigned char)piece.data[1] < 0xa0)) { /* C1 controls too */
 			piece = SPAN("?");
 		}
 		blank = piece.data[0] == ' ';

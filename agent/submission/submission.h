@@ -19,8 +19,8 @@ struct submission;
 
 struct submission_setup {
 	struct loop *loop;
-	struct queue *queue;        /* may be set later, before submission_start() */
-	struct config *config;      /* takes a reference of its own */
+	struct queue *queue;   /* may be set later, before submission_start() */
+	struct config *config; /* takes a reference of its own */
 };
 
 /* Binds every listener (inherited sockets by name first), so that privileges can be given up after it. NULL: `why`

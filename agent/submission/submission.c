@@ -1,0 +1,271 @@
+#include "submission/submission.h"
+
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/mem.h"
+#include "log.h"
+#include "net/listen.h"
+#include "submission/session.h"
+
+enum { INHERITED_MAX = 32 };
+
+/* One bound socket of a listener. */
+struct entrance {
+	struct submission *owner;
+	struct session_policy *policy;
+	struct listen *listen;
+};
+
+struct submission {
+	struct loop *loop;
+	struct config *config;
+	struct session_shared shared;
+	struct entrance *entrances;
+	size_t count;
+	struct reception reception;
+	bool is_stopping;
+	struct loop_task stopped; /* `done` comes from the loop, never from inside submission_stop() */
+	void (*done)(void *arg);
+	void *done_arg;
+};
+
+static void post_if_stopped(struct submission *s)
+{
+	if (s->is_stopping && s->shared.count == 0)
+		loop_task_post(&s->stopped);
+}
+
+static void on_gone(void *arg)
+{
+	post_if_stopped(arg);
+}
+
+static void on_stopped(struct loop_task *task)
+{
+	struct submission *s = LIST_ENTRY(task, struct submission, stopped);
+	void (*done)(void *arg) = s->done;
+
+	s->done = NULL;
+	if (done)
+		done(s->done_arg);
+}
+
+static void on_accepted(void *arg, int fd)
+{
+	struct entrance *entrance = arg;
+
+	session_start(&entrance->owner->shared, entrance->policy, fd);
+}
+
+/* ---------------------------------------------------------------- what control may ask */
+
+static uint32_t count_sessions(void *self)
+{
+	return ((struct submission *)self)->shared.count;
+}
+
+static uint64_t count_accepted(void *self)
+{
+	return ((struct submission *)self)->shared.accepted;
+}
+
+static void close_entrances(void *self, bool closed)
+{
+	struct submission *s = self;
+
+	s->shared.is_closed = closed;
+}
+
+static bool is_closed(void *self)
+{
+	return ((struct submission *)self)->shared.is_closed;
+}
+
+const struct reception *submission_reception(struct submission *s)
+{
+	return &s->reception;
+}
+
+/* ---------------------------------------------------------------- binding */
+
+static struct entrance *add_entrance(struct submission *s, struct session_policy *policy)
+{
+	struct entrance *entrance;
+
+	s->entrances = mem_realloc(s->entrances, s->count + 1, sizeof(*s->entrances));
+	entrance = &s->entrances[s->count++];
+	*entrance = (struct entrance){ .owner = s, .policy = session_policy_ref(policy) };
+	return entrance;
+}
+
+/* Sockets that came from the service manager under the listener's name replace the ones it would bind itself. */
+static int take_inherited(struct submission *s, struct session_policy *policy, struct listen_inherited *inherited,
+			  size_t count, bool *out_found, char *why, size_t why_size)
+{
+	for (size_t i = 0; i < count; i++) {
+		struct entrance *entrance;
+		int err;
+
+		if (inherited[i].fd < 0 || strcmp(inherited[i].name, policy->listener->name) != 0)
+			continue;
+		entrance = add_entrance(s, policy);
+		err = listen_fd(s->loop, inherited[i].fd, &entrance->listen, why, why_size);
+		if (err)
+			return err;
+		inherited[i].fd = -1;
+		*out_found = true;
+	}
+	return 0;
+}
+
+static int bind_listener(struct submission *s, const struct config_listener *listener,
+			 struct listen_inherited *inherited, size_t inherited_count, char *why, size_t why_size)
+{
+	struct session_policy *policy = session_policy_new(s->config, listener, why, why_size);
+	bool found = false;
+	int err = -1;
+
+	if (!policy)
+		return -1;
+	err = take_inherited(s, policy, inherited, inherited_count, &found, why, why_size);
+	if (!err && !found && listener->socket)
+		err = listen_unix(s->loop, listener->socket, listener->socket_mode, &add_entrance(s, policy)->listen,
+				  why, why_size);
+	for (size_t i = 0; !err && !found && i < listener->addresses.count; i++)
+		err = listen_tcp(s->loop, listener->addresses.list[i], &add_entrance(s, policy)->listen, why, why_size);
+	session_policy_unref(policy);
+	return err;
+}
+
+struct submission *submission_new(const struct submission_setup *setup, char *why, size_t why_size)
+{
+	struct submission *s = MEM_NEW(struct submission);
+	struct listen_inherited inherited[INHERITED_MAX];
+	size_t inherited_count = listen_inherit(inherited, INHERITED_MAX);
+	int err = 0;
+
+	s->loop = setup->loop;
+	s->config = config_ref(setup->config);
+	s->shared = (struct session_shared){
+		.loop = setup->loop, .queue = setup->queue, .limits = limits_new(), .gone = on_gone, .arg = s
+	};
+	list_init(&s->shared.sessions);
+	loop_task_init(&s->stopped, s->loop, on_stopped);
+	s->reception = (struct reception){ .self = s,
+					   .sessions = count_sessions,
+					   .accepted = count_accepted,
+					   .close = close_entrances,
+					   .is_closed = is_closed };
+	for (size_t i = 0; !err && i < s->config->listener_count; i++)
+		err = bind_listener(s, &s->config->listeners[i], inherited, inherited_count, why, why_size);
+	for (size_t i = 0; i < inherited_count; i++) {
+		if (inherited[i].fd < 0)
+			continue;
+		log_event(LOG_LEVEL_WARNING, "socket-unused", LOG_TEXT("name", inherited[i].name),
+			  LOG_TEXT("reason", "no listener of the configuration has this name"));
+		close(inherited[i].fd);
+	}
+	if (err) {
+		submission_free(s);
+		return NULL;
+	}
+	return s;
+}
+
+void submission_start(struct submission *s, struct queue *queue)
+{
+	s->shared.queue = queue;
+	for (size_t i = 0; i < s->count; i++)
+		listen_start(s->entrances[i].listen, on_accepted, &s->entrances[i]);
+}
+
+/* ---------------------------------------------------------------- reload, stop */
+
+static const struct config_listener *find_listener(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->listener_count; i++)
+		if (strcmp(config->listeners[i].name, name) == 0)
+			return &config->listeners[i];
+	return NULL;
+}
+
+int submission_reload(struct submission *s, struct config *config, char *why, size_t why_size)
+{
+	struct session_policy **next = mem_calloc(s->count, sizeof(*next));
+	size_t made = 0;
+
+	for (; made < s->count; made++) {
+		const char *name = s->entrances[made].policy->listener->name;
+		const struct config_listener *listener = find_listener(config, name);
+
+		if (made > 0 && strcmp(next[made - 1]->listener->name, name) == 0) {
+			next[made] = session_policy_ref(next[made - 1]);
+			continue;
+		}
+		if (!listener)
+			snprintf(why, why_size, "listener \"%s\" is gone: that takes a restart", name);
+		next[made] = listener ? session_policy_new(config, listener, why, why_size) : NULL;
+		if (!next[made])
+			break;
+	}
+	if (made == s->count) {
+		for (size_t i = 0; i < s->count; i++) {
+			struct session_policy *old = s->entrances[i].policy;
+
+			s->entrances[i].policy = next[i];
+			next[i] = old;
+		}
+		config_unref(s->config);
+		s->config = config_ref(config);
+	}
+	for (size_t i = 0; i < made; i++)
+		session_policy_unref(next[i]);
+	mem_free(next);
+	return made == s->count ? 0 : -1;
+}
+
+static void close_listens(struct submission *s)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		listen_free(s->entrances[i].listen);
+		s->entrances[i].listen = NULL;
+	}
+}
+
+void submission_stop(struct submission *s, void (*done)(void *arg), void *arg)
+{
+	s->is_stopping = true;
+	s->shared.is_closed = true;
+	s->done = done;
+	s->done_arg = arg;
+	close_listens(s);
+	session_shut_down_all(&s->shared);
+	post_if_stopped(s);
+}
+
+void submission_free(struct submission *s)
+{
+	if (!s)
+		return;
+	s->is_stopping = false;
+	close_listens(s);
+	session_free_all(&s->shared);
+	for (size_t i = 0; i < s->count; i++)
+		session_policy_unref(s->entrances[i].policy);
+	mem_free(s->entrances);
+	limits_free(s->shared.limits);
+	loop_task_stop(&s->stopped);
+	config_unref(s->config);
+	mem_free(s);
+}
+
+void submission_names(const struct submission *s, struct buf *out)
+{
+	for (size_t i = 0; i < s->count; i++) {
+		if (i > 0)
+			buf_append_str(out, ", ");
+		buf_append_str(out, s->entrances[i].listen ? listen_name(s->entrances[i].listen) : "?");
+	}
+}
