@@ -23,7 +23,7 @@
 #include "base/span.h"
 #include "message/header.h"
 
-enum { FIXUP_HEADER_MAX = 256 * 1024, FIXUP_SUBJECT_MAX = 200, FIXUP_MESSAGE_ID_MAX = 400, FIXUP_SPANS = 4 };
+enum { FIXUP_HEADER_MAX = 256 * 1024, FIXUP_SUBJECT_MAX = 200, FIXUP_MESSAGE_ID_MAX = 400, FIXUP_SPANS = 5 };
 
 /* All text is borrowed until fixup_fini(). Control bytes in it become '?'. */
 struct fixup_options {
