@@ -102,6 +102,21 @@ void mem_arena_fini(struct mem_arena *arena)
 	arena->used = 0;
 }
 
+void mem_arena_reset(struct mem_arena *arena)
+{
+	struct mem_arena_block *kept = arena->blocks;
+
+	if (kept && kept->size == ARENA_BLOCK) {
+		arena->blocks = kept->next;
+		mem_arena_fini(arena);
+		kept->next = NULL;
+		kept->used = 0;
+		arena->blocks = kept;
+		return;
+	}
+	mem_arena_fini(arena);
+}
+
 void *mem_arena_alloc(struct mem_arena *arena, size_t len)
 {
 	size_t rounded = (len + 15) & ~(size_t)15;

@@ -36,6 +36,8 @@ struct mem_arena {
 
 void mem_arena_init(struct mem_arena *arena, size_t max);
 void mem_arena_fini(struct mem_arena *arena);
+/* Forgets all objects but keeps one block, so that the next message needs no allocation. */
+void mem_arena_reset(struct mem_arena *arena);
 /* Aligned for any object; NULL when the cap is hit. */
 void *mem_arena_alloc(struct mem_arena *arena, size_t len);
 char *mem_arena_dup(struct mem_arena *arena, struct span s); /* NUL-terminated; NULL at the cap */

@@ -1,0 +1,643 @@
+#include <assert.h>
+
+#include "base/text.h"
+#include "smtp/server_inside.h"
+
+enum {
+	OUT_MAX = 65536,
+	OUT_FLUSH = 4096, /* replies of one group beyond this leave before its end */
+	REPLY_TEXT_MAX = 400,
+	REPLY_MAX = 512, /* RFC 5321, 4.5.3.1.5 */
+	DEFAULT_ERRORS = 20,
+	DEFAULT_DATA_RATE = 100,
+	ENVELOPE_BASE = 16384,
+	ENVELOPE_PER_RCPT = 1024,
+	DEFAULT_RECIPIENTS = 1000,
+};
+
+/* Which states may come before each state. */
+static const unsigned may_follow[STATE_COUNT] = {
+	[STATE_GREET] = 0,
+	[STATE_START] = BIT(GREET) | BIT(TLS),
+	[STATE_HELLO] = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(ASK_MAIL) | BIT(DATA) | BIT(STORE) |
+			BIT(AUTH_LINE) | BIT(ASK_AUTH),
+	[STATE_MAIL] = BIT(HELLO) | BIT(ASK_MAIL) | BIT(ASK_RCPT),
+	[STATE_RCPT] = BIT(MAIL) | BIT(RCPT) | BIT(ASK_RCPT),
+	[STATE_ASK_MAIL] = BIT(HELLO),
+	[STATE_ASK_RCPT] = BIT(MAIL) | BIT(RCPT),
+	[STATE_DATA] = BIT(RCPT),
+	[STATE_STORE] = BIT(DATA), /* 250 only after the store has answered */
+	[STATE_AUTH_LINE] = BIT(HELLO) | BIT(AUTH_LINE),
+	[STATE_ASK_AUTH] = BIT(HELLO) | BIT(AUTH_LINE),
+	[STATE_TLS] = BIT(HELLO),
+	[STATE_CLOSED] = ~0u,
+};
+
+static const unsigned waiting = BIT(ASK_MAIL) | BIT(ASK_RCPT) | BIT(STORE) | BIT(ASK_AUTH) | BIT(TLS);
+static const unsigned reading_lines = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(AUTH_LINE);
+
+static bool is_in(const struct server *s, unsigned states)
+{
+	return states & (1u << s->state);
+}
+
+void server_enter(struct server *s, enum server_state state)
+{
+	assert(may_follow[state] & (1u << s->state));
+	s->state_before = s->state;
+	s->state = state;
+	s->is_asked = false;
+	s->is_answered = false;
+}
+
+bool server_offers(const struct server *s, unsigned feature)
+{
+	unsigned offered = s->config->features;
+
+	if (s->is_tls)
+		offered &= ~(unsigned)SERVER_STARTTLS;
+	if (!s->is_tls && !s->config->auth_without_tls)
+		offered &= ~(unsigned)SERVER_AUTH;
+	return offered & feature;
+}
+
+/* ---------------------------------------------------------------- replies */
+
+static void append_reply(struct buf *out, int code, const char *status, const char *text)
+{
+	char digits[4] = { (char)('0' + code / 100), (char)('0' + code / 10 % 10), (char)('0' + code % 10), ' ' };
+
+	buf_append(out, digits, sizeof(digits));
+	if (status) {
+		buf_append_str(out, status);
+		buf_append_char(out, ' ');
+	}
+	buf_append_str(out, text);
+}
+
+void server_say(struct server *s, int code, const char *status, const char *text)
+{
+	append_reply(&s->out, code, server_offers(s, SERVER_ENHANCEDSTATUSCODES) ? status : NULL, text);
+	buf_append_span(&s->out, SPAN("\r\n"));
+}
+
+void server_leave(struct server *s, const char *status, const char *text)
+{
+	server_drop(s);
+	server_say(s, 421, status, text);
+	server_enter(s, STATE_CLOSED);
+}
+
+/* True: it was one too many, and the session ends. */
+static bool count_error(struct server *s)
+{
+	uint32_t max = s->config->max_errors ? s->config->max_errors : DEFAULT_ERRORS;
+
+	if (++s->errors < max)
+		return false;
+	server_leave(s, "4.7.0", "Too many errors on this connection");
+	return true;
+}
+
+void server_complain(struct server *s, int code, const char *status, const char *text)
+{
+	if (!count_error(s))
+		server_say(s, code, status, text);
+}
+
+/* What a driver answered becomes one line that fits, whatever its words hold. */
+static void keep_reply(struct server *s, struct buf *line, struct server_reply reply)
+{
+	const char *fallback[] = { "2.0.0", "4.0.0", "5.0.0" };
+	bool has_status = reply.status && *reply.status;
+
+	assert((reply.code >= 200 && reply.code < 300) || (reply.code >= 400 && reply.code < 600));
+	buf_clear(line);
+	append_reply(line, reply.code, NULL, "");
+	if (server_offers(s, SERVER_ENHANCEDSTATUSCODES)) {
+		int class = reply.code / 100;
+
+		text_clean(line, span_str(has_status ? reply.status : fallback[class > 3 ? class - 3 : 0]), 16);
+		buf_append_char(line, ' ');
+	}
+	text_clean(line, span_str(reply.text ? reply.text : ""), REPLY_TEXT_MAX);
+}
+
+static void say_line(struct server *s, const struct buf *line)
+{
+	buf_append_span(&s->out, buf_span(line));
+	buf_append_span(&s->out, SPAN("\r\n"));
+}
+
+/* ---------------------------------------------------------------- life */
+
+struct server *server_new(const struct server_config *config, bool is_tls, int64_t now_ms)
+{
+	struct server *s = MEM_NEW(struct server);
+	size_t recipients = config->max_recipients ? config->max_recipients : DEFAULT_RECIPIENTS;
+
+	s->config = config;
+	s->is_tls = is_tls;
+	s->began_ms = s->waiting_ms = now_ms;
+	command_reader_init(&s->line);
+	buf_init(&s->out, OUT_MAX);
+	buf_init(&s->answer, REPLY_MAX);
+	buf_init(&s->failure, REPLY_MAX);
+	mem_arena_init(&s->arena, ENVELOPE_BASE + recipients * ENVELOPE_PER_RCPT);
+	return s;
+}
+
+void server_free(struct server *s)
+{
+	if (!s)
+		return;
+	server_auth_forget(s);
+	command_reader_wipe(&s->line);
+	command_reader_fini(&s->line);
+	buf_fini(&s->out);
+	buf_fini(&s->answer);
+	buf_fini(&s->failure);
+	mem_arena_fini(&s->arena);
+	mem_free(s->helo);
+	mem_free(s->user);
+	mem_free(s);
+}
+
+static void reset_envelope(struct server *s)
+{
+	mem_arena_reset(&s->arena);
+	s->envelope = (struct server_envelope){ .sender = NULL };
+	s->rcpt = NULL;
+	s->reset_due = false;
+}
+
+void server_drop(struct server *s)
+{
+	server_auth_forget(s);
+	if (is_in(s, ~(BIT(MAIL) | BIT(RCPT) | BIT(DATA))))
+		return;
+	/* While a message is being thrown away the driver has heard of it already. */
+	s->abort_due = s->abort_due || !s->is_discarding;
+	s->reset_due = true;
+	s->is_discarding = false;
+	server_enter(s, STATE_HELLO);
+}
+
+/* ---------------------------------------------------------------- data */
+
+/* The message cannot be taken any more: its rest is thrown away and `reply` given at its true end. */
+static void discard(struct server *s, struct server_reply reply, bool tell_driver)
+{
+	if (s->is_discarding)
+		return;
+	s->is_discarding = true;
+	s->failure_code = reply.code;
+	keep_reply(s, &s->failure, reply);
+	s->abort_due = tell_driver;
+}
+
+static void end_data(struct server *s)
+{
+	if (!s->is_discarding) {
+		s->envelope.has_8bit = s->dot.found & DOT_8BIT;
+		s->envelope.has_nul = s->dot.found & DOT_NUL;
+		server_enter(s, STATE_STORE);
+		return;
+	}
+	s->is_discarding = false;
+	s->reset_due = true;
+	server_enter(s, STATE_HELLO);
+	say_line(s, &s->failure);
+	if (s->failure_code == 421)
+		server_enter(s, STATE_CLOSED);
+}
+
+static void check_data(struct server *s, struct span part)
+{
+	const struct server_config *config = s->config;
+
+	if (config->newline == SERVER_NEWLINE_REFUSE && (s->dot.found & DOT_BARE_NEWLINE))
+		discard(s, (struct server_reply){ 550, "5.5.2", "The message has line ends other than CRLF" }, true);
+	else if (config->newline == SERVER_NEWLINE_REFUSE && (s->dot.found & DOT_NUL))
+		discard(s, (struct server_reply){ 550, "5.6.0", "The message has NUL bytes in it" }, true);
+	else if (config->max_size_bytes && part.len > config->max_size_bytes - s->envelope.body_bytes)
+		discard(s, (struct server_reply){ 552, "5.3.4", "The message is larger than this server takes" }, true);
+}
+
+/* True: out->bytes is to be handed out. */
+static bool read_data(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
+{
+	size_t before = input->len;
+	enum dot_verdict verdict = DOT_MORE;
+	struct span part = span_of("", 0);
+
+	while (input->len && !part.len && verdict == DOT_MORE)
+		verdict = dot_decode(&s->dot, input, &part);
+	s->data_bytes += before - input->len;
+	s->waiting_ms = now_ms;
+	if (!s->is_discarding)
+		check_data(s, part);
+	if (verdict == DOT_DONE)
+		end_data(s);
+	if (!part.len || is_in(s, ~BIT(DATA)) || s->is_discarding)
+		return false;
+	s->envelope.body_bytes += part.len;
+	out->bytes = part;
+	return true;
+}
+
+/* ---------------------------------------------------------------- lines */
+
+static void run_line(struct server *s, struct span line, int64_t now_ms)
+{
+	if (s->state == STATE_AUTH_LINE)
+		server_auth_line(s, line);
+	else
+		server_verbs_run(s, line, now_ms);
+}
+
+static void read_line(struct server *s, int64_t now_ms, struct span *input)
+{
+	struct span line;
+
+	switch (command_read(&s->line, input, &line)) {
+	case COMMAND_MORE: return;
+	case COMMAND_LINE: run_line(s, line, now_ms); break;
+	case COMMAND_BARE:
+		if (s->state == STATE_AUTH_LINE)
+			server_auth_end(s, false);
+		server_complain(s, 500, "5.5.2", "A command ends with CRLF, a bare CR or LF has no place in it");
+		break;
+	case COMMAND_LONG:
+		if (s->state == STATE_AUTH_LINE)
+			server_auth_end(s, false);
+		server_complain(s, 500, "5.5.2", "The line is too long");
+		break;
+	case COMMAND_FLOOD: server_leave(s, "4.7.0", "The line does not end"); break;
+	}
+	s->waiting_ms = now_ms;
+}
+
+/* ---------------------------------------------------------------- answers */
+
+static void give_answer(struct server *s, int code, struct server_reply reply)
+{
+	assert(is_in(s, waiting & ~BIT(TLS)) && s->is_asked && !s->is_answered);
+	s->is_answered = true;
+	s->answer_code = code;
+	keep_reply(s, &s->answer, reply);
+}
+
+void server_accept(struct server *s, const char *text)
+{
+	struct server_reply reply = { 250, "2.0.0", text ? text : "Ok" };
+
+	if (s->state == STATE_ASK_MAIL)
+		reply.status = "2.1.0";
+	else if (s->state == STATE_ASK_RCPT)
+		reply.status = "2.1.5";
+	else if (s->state == STATE_ASK_AUTH)
+		reply = (struct server_reply){ 235, "2.7.0", text ? text : "Authenticated" };
+	else if (!text)
+		reply.text = "The message is stored";
+	give_answer(s, 0, reply);
+}
+
+void server_refuse(struct server *s, struct server_reply reply)
+{
+	assert(reply.code >= 400);
+	give_answer(s, reply.code, reply);
+}
+
+/* Carries out what the driver has decided. */
+static void take_answer(struct server *s, int64_t now_ms)
+{
+	bool accepted = s->answer_code == 0;
+
+	s->is_answered = false;
+	s->waiting_ms = now_ms;
+	if (s->state == STATE_ASK_MAIL) {
+		if (accepted)
+			server_verbs_open(s);
+		else
+			server_enter(s, STATE_HELLO);
+		s->reset_due = !accepted;
+	} else if (s->state == STATE_ASK_RCPT) {
+		if (accepted)
+			server_verbs_add(s);
+		else
+			server_enter(s, s->state_before);
+		s->rcpt_refused |= !accepted;
+	} else if (s->state == STATE_ASK_AUTH) {
+		server_auth_end(s, accepted);
+		if (!accepted && count_error(s))
+			return;
+	} else if (s->state == STATE_STORE) {
+		s->reset_due = true;
+		server_enter(s, STATE_HELLO);
+	}
+	say_line(s, &s->answer);
+	if (s->answer_code == 421) {
+		server_drop(s);
+		server_enter(s, STATE_CLOSED);
+	}
+}
+
+/* ---------------------------------------------------------------- events */
+
+void server_turn_away(struct server *s, struct server_reply reply)
+{
+	assert(s->state == STATE_GREET);
+	keep_reply(s, &s->answer, reply);
+	say_line(s, &s->answer);
+	server_enter(s, STATE_CLOSED);
+}
+
+void server_tls_started(struct server *s)
+{
+	assert(s->state == STATE_TLS);
+	/* RFC 3207, 4.2: nothing learnt before counts any more. */
+	s->is_tls = true;
+	s->is_esmtp = false;
+	mem_free(s->helo);
+	s->helo = NULL;
+	mem_free(s->user);
+	s->user = NULL;
+	command_reader_wipe(&s->line);
+	s->touch_due = true;
+	server_enter(s, STATE_START);
+}
+
+void server_fail_body(struct server *s, struct server_reply reply)
+{
+	assert(s->state == STATE_DATA);
+	discard(s, reply, false);
+}
+
+void server_peer_closed(struct server *s)
+{
+	s->peer_closed = true;
+}
+
+void server_shut_down(struct server *s)
+{
+	s->shutting_down = true;
+}
+
+void server_held_up(struct server *s, int64_t ms)
+{
+	s->began_ms += ms;
+	s->waiting_ms += ms;
+	s->data_ms += ms;
+}
+
+/* ---------------------------------------------------------------- deadlines */
+
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a < b ? a : b;
+}
+
+static int64_t after(int64_t from_ms, int64_t timeout_ms)
+{
+	return timeout_ms > 0 ? from_ms + timeout_ms : INT64_MAX;
+}
+
+int64_t server_deadline(const struct server *s)
+{
+	const struct server_config *config = s->config;
+	int64_t deadline = INT64_MAX;
+
+	if (s->state == STATE_DATA && config->data_timeout_ms > 0) {
+		uint64_t rate = config->min_data_rate ? config->min_data_rate : DEFAULT_DATA_RATE;
+
+		deadline = after(s->data_ms, config->data_timeout_ms) + (int64_t)(s->data_bytes * 1000 / rate);
+		return earlier(deadline, after(s->waiting_ms, config->data_timeout_ms));
+	}
+	if (is_in(s, reading_lines))
+		deadline = after(s->waiting_ms, config->command_timeout_ms);
+	if (is_in(s, BIT(START) | BIT(HELLO) | BIT(AUTH_LINE)))
+		deadline = earlier(deadline, after(s->began_ms, config->session_timeout_ms));
+	return deadline;
+}
+
+static void time_out(struct server *s, int64_t now_ms)
+{
+	if (after(s->began_ms, s->config->session_timeout_ms) <= now_ms && s->state != STATE_DATA)
+		server_leave(s, "4.4.2", "The session has lasted too long");
+	else if (s->state == STATE_DATA)
+		server_leave(s, "4.4.2", "The message came too slowly");
+	else
+		server_leave(s, "4.4.2", "No command came in time");
+}
+
+/* ---------------------------------------------------------------- steps */
+
+static enum server_action_kind ask(struct server *s, struct server_action *out)
+{
+	s->is_asked = true;
+	switch (s->state) {
+	case STATE_ASK_MAIL: out->address = s->envelope.sender; return SERVER_ASK_MAIL;
+	case STATE_ASK_RCPT:
+		out->rcpt = s->rcpt;
+		out->address = s->rcpt->address;
+		return SERVER_ASK_RCPT;
+	case STATE_ASK_AUTH: out->auth = server_auth_question(s); return SERVER_ASK_AUTH;
+	case STATE_STORE: return SERVER_STORE;
+	case STATE_TLS: return SERVER_START_TLS;
+	case STATE_GREET:
+	case STATE_START:
+	case STATE_HELLO:
+	case STATE_MAIL:
+	case STATE_RCPT:
+	case STATE_DATA:
+	case STATE_AUTH_LINE:
+	case STATE_CLOSED:
+	case STATE_COUNT: break;
+	}
+	assert(!"a state without a question");
+	return SERVER_NEED;
+}
+
+static enum server_action_kind send_replies(struct server *s, struct server_action *out)
+{
+	out->bytes = buf_span(&s->out);
+	s->sent = true;
+	return SERVER_SEND;
+}
+
+static void greet(struct server *s)
+{
+	struct buf text;
+
+	buf_init(&text, REPLY_MAX);
+	buf_append_str(&text, s->config->hostname);
+	buf_append_char(&text, ' ');
+	buf_append_str(&text, s->config->greeting ? s->config->greeting : "ESMTP Sendoff");
+	server_say(s, 220, NULL, buf_cstr(&text));
+	buf_fini(&text);
+	server_enter(s, STATE_START);
+}
+
+/* Nothing more can be read: is it the end? True: the state has changed. */
+static bool run_out(struct server *s, int64_t now_ms)
+{
+	if (s->peer_closed) {
+		server_drop(s);
+		server_enter(s, STATE_CLOSED);
+		return true;
+	}
+	if (now_ms >= server_deadline(s)) {
+		time_out(s, now_ms);
+		return true;
+	}
+	return false;
+}
+
+/* In a state that waits for the driver. */
+static enum server_action_kind step_waiting(struct server *s, const struct span *input, struct server_action *out)
+{
+	if (s->state == STATE_TLS && !s->is_asked) {
+		/* Bytes behind STARTTLS came in clear text and would be taken for protected ones. */
+		if (input->len) {
+			buf_clear(&s->out);
+			server_say(s, 421, "4.7.0", "Nothing may be sent behind STARTTLS before TLS has begun");
+			server_enter(s, STATE_CLOSED);
+			return SERVER_NEED;
+		}
+		if (!buf_is_empty(&s->out))
+			return send_replies(s, out);
+	}
+	if (!s->is_asked)
+		return ask(s, out);
+	return buf_is_empty(&s->out) ? SERVER_NEED : send_replies(s, out);
+}
+
+static enum server_action_kind step_closed(struct server *s, struct server_action *out)
+{
+	if (!buf_is_empty(&s->out))
+		return send_replies(s, out);
+	if (s->close_said)
+		return SERVER_NEED;
+	s->close_said = true;
+	return SERVER_CLOSE;
+}
+
+/* One round of work; SERVER_NEED: nothing is to be handed out yet. */
+static enum server_action_kind turn(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
+{
+	if (s->state == STATE_GREET)
+		greet(s);
+	else if (s->state == STATE_DATA) {
+		if (read_data(s, now_ms, input, out))
+			return SERVER_BODY;
+	} else {
+		read_line(s, now_ms, input);
+	}
+	return buf_span(&s->out).len >= OUT_FLUSH ? send_replies(s, out) : SERVER_NEED;
+}
+
+static void begin_step(struct server *s, int64_t now_ms)
+{
+	if (s->sent)
+		buf_clear(&s->out);
+	s->sent = false;
+	if (s->touch_due)
+		s->waiting_ms = now_ms;
+	s->touch_due = false;
+	if (s->is_answered)
+		take_answer(s, now_ms);
+	/* An ABORT that is still to be handed out shows the envelope; the step after it forgets it. */
+	if (s->reset_due && !s->abort_due)
+		reset_envelope(s);
+}
+
+static enum server_action_kind step(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
+{
+	begin_step(s, now_ms);
+	for (;;) {
+		enum server_action_kind kind;
+
+		if (s->abort_due) {
+			s->abort_due = false;
+			return SERVER_ABORT;
+		}
+		if (s->reset_due)
+			reset_envelope(s);
+		if (s->state == STATE_CLOSED)
+			return step_closed(s, out);
+		if (is_in(s, waiting)) {
+			kind = step_waiting(s, input, out);
+			if (s->state != STATE_CLOSED)
+				return kind;
+			continue;
+		}
+		if (s->shutting_down) {
+			server_leave(s, "4.3.2", "The server is shutting down");
+			continue;
+		}
+		if (input->len || s->state == STATE_GREET) {
+			kind = turn(s, now_ms, input, out);
+			if (kind != SERVER_NEED)
+				return kind;
+			continue;
+		}
+		if (!buf_is_empty(&s->out))
+			return send_replies(s, out);
+		if (!run_out(s, now_ms))
+			return SERVER_NEED;
+	}
+}
+
+enum server_action_kind server_step(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
+{
+	*out = (struct server_action){ .kind = SERVER_NEED };
+	out->kind = step(s, now_ms, input, out);
+	return out->kind;
+}
+
+/* ---------------------------------------------------------------- facts */
+
+const struct server_envelope *server_envelope(const struct server *s)
+{
+	return &s->envelope;
+}
+
+const char *server_helo(const struct server *s)
+{
+	return s->helo ? s->helo : "";
+}
+
+const char *server_protocol(const struct server *s)
+{
+	/* RFC 3848 knows the suffixes for ESMTP only. */
+	static const char *const names[2][2] = { { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } };
+
+	return s->is_esmtp ? names[s->is_tls][s->user != NULL] : "SMTP";
+}
+
+const char *server_user(const struct server *s)
+{
+	return s->user ? s->user : "";
+}
+
+bool server_is_tls(const struct server *s)
+{
+	return s->is_tls;
+}
+
+uint32_t server_errors(const struct server *s)
+{
+	return s->errors;
+}
+
+const char *server_doing(const struct server *s)
+{
+	static const char *const doing[] = {
+#define X(name, text) text,
+		SERVER_STATES(X)
+#undef X
+	};
+
+	return doing[s->state];
+}
