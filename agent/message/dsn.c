@@ -10,6 +10,8 @@
 #include "message/header.h"
 #include "message/mime.h"
 
+/* Paths are no longer (RFC 5321, 4.5.3.1.3); in the form of RFC 6533 a line then still keeps below 998 bytes. */
+enum { ADDRESS_MAX = 256 };
 enum { FIELD_MAX = 600, MACHINE_TEXT_PER_RCPT = 8192 };
 
 const char *dsn_action_name(enum dsn_action action)
@@ -161,7 +163,7 @@ static bool address_field(struct buf *out, const char *label, struct span type, 
 {
 	bool ok = buf_append_str(out, label);
 
-	address = span_first(address, FIELD_MAX);
+	address = span_first(address, ADDRESS_MAX);
 	if (!text_is_ascii(address) && text_is_utf8(address))
 		ok = ok && buf_append_str(out, "utf-8; ") && append_utf8_xtext(out, address);
 	else
