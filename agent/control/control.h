@@ -37,7 +37,7 @@ struct control_setup {
 struct control *control_new(const struct control_setup *setup, char *why, size_t why_size);
 /* Starts to answer. All three are borrowed until control_free(). The loop's end of turn must end queue views. */
 void control_start(struct control *control, struct queue *queue, const struct traffic *traffic,
-                   const struct reception *reception);
+		   const struct reception *reception);
 /* The new configuration is used from now on. */
 void control_reload(struct control *control, struct config *config);
 /* Closes the socket and drops every client at once; before queue_close(), which answers the operations that are still
