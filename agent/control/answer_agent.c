@@ -42,23 +42,72 @@ static json_t *lines_of(struct buf *text)
 	return lines;
 }
 
-static enum client_step step_reload(struct client *client, int *budget)
+/* Outlives its client: the answer may come when that has gone. */
+struct reply {
+	struct client *client; /* NULL: gone */
+	bool is_here;
+	uint64_t messages;
+};
+
+static void on_moved(void *arg, uint64_t messages)
+{
+	struct reply *reply = arg;
+
+	if (!reply->client) {
+		mem_free(reply);
+		return;
+	}
+	reply->is_here = true;
+	reply->messages = messages;
+	client_wake(reply->client);
+}
+
+static bool reload(struct client *client)
 {
 	const struct client_room *room = client->room;
+	struct reply *reply = MEM_NEW(struct reply);
 	struct buf text;
 	bool is_done;
 
-	--*budget;
 	buf_init(&text, 32 * 1024);
-	is_done = room->reload(room->reload_arg, &text);
+	reply->client = client;
+	is_done = room->reload(room->reload_arg, &text, on_moved, reply);
 	client_say(client, json_pack("{s:s,s:o}", "type", "report", "lines", lines_of(&text)));
 	buf_fini(&text);
 	if (is_done)
-		return client_done(client, NULL);
-	return client_fail(client, EX_CONFIG, "config", "the configuration has mistakes; the old one stays in use");
+		client->state = reply;
+	else
+		mem_free(reply);
+	return is_done;
 }
 
-const struct client_verb answer_agent_reload_verb = { .name = "reload", .needs = CLIENT_ADMIN, .step = step_reload };
+static enum client_step step_reload(struct client *client, int *budget)
+{
+	const struct reply *reply = client->state;
+
+	--*budget;
+	if (!reply && !reload(client))
+		return client_fail(client, EX_CONFIG, "config",
+				   "the configuration has mistakes; the old one stays in use");
+	reply = client->state;
+	if (!reply->is_here)
+		return CLIENT_WAIT;
+	return client_done(client, json_pack("{s:I}", "rerouted", (json_int_t)reply->messages));
+}
+
+static void stop_reload(struct client *client)
+{
+	struct reply *reply = client->state;
+
+	if (reply && reply->is_here)
+		mem_free(reply);
+	else if (reply)
+		reply->client = NULL;
+}
+
+const struct client_verb answer_agent_reload_verb = {
+	.name = "reload", .needs = CLIENT_ADMIN, .step = step_reload, .stop = stop_reload
+};
 
 /* ---------------------------------------------------------------- verify */
 

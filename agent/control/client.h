@@ -30,7 +30,7 @@ struct client_room {
 	const struct traffic *traffic;
 	const struct reception *reception;
 	struct config *config;
-	bool (*reload)(void *arg, struct buf *text);
+	bool (*reload)(void *arg, struct buf *text, void (*moved)(void *reply, uint64_t messages), void *reply);
 	void *reload_arg;
 	struct list clients;    /* all */
 	struct list busy;       /* those whose verb has work to do, in turn */

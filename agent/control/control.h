@@ -14,6 +14,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 #include "base/buf.h"
 #include "config.h"
@@ -28,8 +29,10 @@ struct control_setup {
 	struct config *config; /* takes a reference of its own; the socket path is config->control_socket */
 	int inherited_fd;      /* a listening socket to use instead of binding one; -1: bind */
 	/* Asked by `sendoff reload`: loads and applies the configuration everywhere (control_reload() included) and
-	 * appends lines for people: the mistakes when it answers false, warnings and what changed when true. */
-	bool (*reload)(void *arg, struct buf *text);
+	 * appends lines for people: the mistakes when it answers false, warnings and what changed when true. Then
+	 * `moved` is owed once, with the number of messages that changed route (as delivery_reload() gives it); it may
+	 * come at any time, also from inside and after control_free(). */
+	bool (*reload)(void *arg, struct buf *text, void (*moved)(void *reply, uint64_t messages), void *reply);
 	void *arg;
 };
 
