@@ -22,10 +22,10 @@
 struct conn;
 
 enum conn_event {
-	CONN_INPUT,    /* new bytes in conn_input(), or reading was turned on again with bytes left over */
-	CONN_DRAINED,  /* the output buffer fell below its low mark after conn_write() had said it is full */
-	CONN_SECURE,   /* the TLS handshake is done and, for clients, the peer is proven as demanded */
-	CONN_EOF,      /* the peer will send no more; conn_input() may hold a rest. Output still works where the peer reads */
+	CONN_INPUT,   /* new bytes in conn_input(), or reading was turned on again with bytes left over */
+	CONN_DRAINED, /* the output buffer fell below its low mark after conn_write() had said it is full */
+	CONN_SECURE,  /* the TLS handshake is done and, for clients, the peer is proven as demanded */
+	CONN_EOF, /* the peer will send no more; conn_input() may hold a rest. Output still works where the peer reads */
 	CONN_DEADLINE, /* the deadline passed; it is off now */
 	CONN_FAILED,   /* reset, TLS failure …: conn_error() says what; only conn_free() is left */
 	CONN_FLUSHED,  /* asked for by conn_on_flush(): all output is with the kernel */
@@ -33,8 +33,8 @@ enum conn_event {
 
 struct conn_config {
 	struct loop *loop;
-	size_t input_max;   /* bytes; 0: 64 KiB */
-	size_t output_max;  /* bytes; 0: 256 KiB */
+	size_t input_max;  /* bytes; 0: 64 KiB */
+	size_t output_max; /* bytes; 0: 256 KiB */
 	void (*event)(void *arg, enum conn_event event);
 	void *arg;
 };
@@ -54,7 +54,7 @@ void conn_read(struct conn *conn, bool on);
 /* All of it is taken or none: false when more than output_max bytes would wait (an empty buffer takes any size up to
  * it). When conn_is_full() wait for CONN_DRAINED before writing more. */
 bool conn_write(struct conn *conn, const void *data, size_t len);
-bool conn_is_full(const struct conn *conn);   /* more than half of output_max waits */
+bool conn_is_full(const struct conn *conn); /* more than half of output_max waits */
 size_t conn_unsent(const struct conn *conn);
 void conn_on_flush(struct conn *conn);
 

@@ -16,31 +16,31 @@ struct dial;
 
 enum dial_status {
 	DIAL_OK,
-	DIAL_REFUSED,     /* all addresses refused, reset or unreachable by host */
+	DIAL_REFUSED, /* all addresses refused, reset or unreachable by host */
 	DIAL_TIMEOUT,
-	DIAL_NO_NETWORK,  /* no route at all (ENETUNREACH, EADDRNOTAVAIL on every address): the machine is offline */
-	DIAL_LOCAL,       /* our own trouble: descriptors, memory */
+	DIAL_NO_NETWORK, /* no route at all (ENETUNREACH, EADDRNOTAVAIL on every address): the machine is offline */
+	DIAL_LOCAL,      /* our own trouble: descriptors, memory */
 };
 
 struct dial_result {
 	enum dial_status status;
-	int fd;                       /* OK: the caller owns it now; non-blocking, CLOEXEC, TCP_NODELAY */
-	struct dns_address address;   /* OK: where to */
-	char text[256];               /* for people: "192.0.2.1:587: Connection refused; [2001:db8::1]:587: …" */
+	int fd;                     /* OK: the caller owns it now; non-blocking, CLOEXEC, TCP_NODELAY */
+	struct dns_address address; /* OK: where to */
+	char text[256];             /* for people: "192.0.2.1:587: Connection refused; [2001:db8::1]:587: …" */
 };
 
 struct dial_config {
 	const struct dns_address *addresses; /* copied */
 	size_t count;
 	uint16_t port;
-	const char *unix_path;               /* instead of addresses */
-	int64_t timeout_ms;                  /* each address; 0: 30 s */
-	int64_t stagger_ms;                  /* 0: 250 */
-	const char *source;                  /* local address to bind, or NULL */
+	const char *unix_path; /* instead of addresses */
+	int64_t timeout_ms;    /* each address; 0: 30 s */
+	int64_t stagger_ms;    /* 0: 250 */
+	const char *source;    /* local address to bind, or NULL */
 };
 
 struct dial *dial_start(struct loop *loop, const struct dial_config *config,
-                        void (*done)(void *arg, const struct dial_result *result), void *arg);
+			void (*done)(void *arg, const struct dial_result *result), void *arg);
 void dial_cancel(struct dial *dial);
 
 #endif

@@ -29,8 +29,9 @@ struct dns_config {
 	const char *const *servers; /* "127.0.0.1:53", "[::1]:53"; count 0: resolv.conf */
 	size_t server_count;
 	bool trust_ad;
-	int64_t timeout_ms;         /* whole lookup; 0: 20 s */
-	const char *hosts_file;     /* NULL: /etc/hosts */
+	int64_t timeout_ms;      /* whole lookup; 0: 20 s */
+	const char *hosts_file;  /* NULL: /etc/hosts */
+	const char *resolv_file; /* NULL: /etc/resolv.conf */
 };
 
 struct dns;
@@ -47,18 +48,18 @@ struct dns_address {
 };
 
 struct dns_addresses {
-	enum dns_status status;      /* OK: count > 0 */
-	bool authentic;              /* AD, from a resolver that is trusted */
+	enum dns_status status; /* OK: count > 0 */
+	bool authentic;         /* AD, from a resolver that is trusted */
 	const struct dns_address *list;
-	size_t count;                /* A and AAAA together, as RFC 6724 would roughly order them: v6 first */
+	size_t count; /* A and AAAA together, as RFC 6724 would roughly order them: v6 first */
 	uint32_t ttl_s;
-	char text[256];              /* for people: what was asked of whom and what came back */
+	char text[256]; /* for people: what was asked of whom and what came back */
 };
 
 /* A and AAAA of a host name (or a literal address, or a name of /etc/hosts). DNS_OK if either has addresses; otherwise
  * the more temporary of the two answers. `result` is borrowed for the callback. */
 struct dns_query *dns_host(struct dns *dns, const char *name,
-                           void (*done)(void *arg, const struct dns_addresses *result), void *arg);
+			   void (*done)(void *arg, const struct dns_addresses *result), void *arg);
 void dns_cancel(struct dns_query *query);
 
 #endif

@@ -19,7 +19,7 @@ struct listen;
  * before privileges go. "127.0.0.1:25", "[::1]:25"; port 0: any. */
 int listen_tcp(struct loop *loop, const char *address, struct listen **out_listen, char *why, size_t why_size);
 int listen_unix(struct loop *loop, const char *path, mode_t mode, struct listen **out_listen, char *why,
-                size_t why_size);
+		size_t why_size);
 /* One that was inherited. */
 int listen_fd(struct loop *loop, int fd, struct listen **out_listen, char *why, size_t why_size);
 

@@ -11,6 +11,7 @@
 
 #include <ev.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "base/list.h"
@@ -43,8 +44,10 @@ void loop_io_stop(struct loop_io *io);
 
 struct loop_timer {
 	ev_timer watcher;
+	struct list node;
 	struct loop *loop;
-	int64_t at_ms; /* boot time; INT64_MAX: not set */
+	int64_t at_ms;    /* boot time; INT64_MAX: not set */
+	int64_t armed_ms; /* what the watcher is set to, at or before at_ms: moving a deadline back costs nothing */
 	void (*fired)(struct loop_timer *timer);
 };
 void loop_timer_init(struct loop_timer *timer, struct loop *loop, void (*fired)(struct loop_timer *timer));
@@ -71,7 +74,10 @@ void loop_task_init(struct loop_task *task, struct loop *loop, void (*run)(struc
 void loop_task_post(struct loop_task *task);
 void loop_task_stop(struct loop_task *task);
 
-/* Called at the very end of every turn that did something, after all tasks (queue views end here). */
+/* Called at the very end of every turn that did something, after all tasks (queue views end here). A few may be set. */
 void loop_on_turn_end(struct loop *loop, void (*end)(void *arg), void *arg);
+
+/* At least `len` bytes that all callbacks share; what is in them dies when the callback returns. */
+void *loop_scratch(struct loop *loop, size_t len);
 
 #endif

@@ -16,17 +16,17 @@
 
 #include "base/span.h"
 
-struct tls_server;  /* certificate and key of a listener; counted references */
-struct tls_client;  /* everything a client side shares: trust stores, ticket cache */
+struct tls_server; /* certificate and key of a listener; counted references */
+struct tls_client; /* everything a client side shares: trust stores, ticket cache */
 struct tls_session;
 
 /* 0 or -errno; `why` gets a line for people with the file's name. Refuses a key that others may read. */
 int tls_server_new(const char *certificate_file, const char *key_file, struct tls_server **out_server, char *why,
-                   size_t why_size);
+		   size_t why_size);
 /* A throw-away self-signed certificate for `name` (for the sink and tests); also written as PEM to
  * `certificate_file` when that is not NULL. */
 int tls_server_new_self_signed(const char *name, const char *certificate_file, struct tls_server **out_server,
-                               char *why, size_t why_size);
+			       char *why, size_t why_size);
 void tls_server_free(struct tls_server *server);
 
 struct tls_client *tls_client_new(void);
@@ -34,20 +34,20 @@ void tls_client_free(struct tls_client *client);
 
 /* What a client demands of the peer. Borrowed for tls_connect(). */
 struct tls_demand {
-	const char *name;          /* SNI, and checked against the certificate */
-	const char *check_name;    /* another name to check (tls_name), or NULL */
-	bool verify;               /* false: encrypted but unproven (opportunistic, or tls_verify = no) */
-	const char *ca_file;       /* NULL: the system's */
-	const char *const *pins;   /* "sha256:HEX-or-base64" of the SPKI; one must match */
+	const char *name;        /* SNI, and checked against the certificate */
+	const char *check_name;  /* another name to check (tls_name), or NULL */
+	bool verify;             /* false: encrypted but unproven (opportunistic, or tls_verify = no) */
+	const char *ca_file;     /* NULL: the system's */
+	const char *const *pins; /* "sha256:HEX-or-base64" of the SPKI; one must match */
 	size_t pin_count;
 	const char *certificate_file, *key_file; /* our own, or NULL */
-	const char *minimum;       /* "1.2", "1.3" (also "1.0", "1.1" where someone must); NULL: 1.2 */
-	const char *cache_key;     /* tickets are kept under this: host, port, policy; NULL: none */
+	const char *minimum;                     /* "1.2", "1.3" (also "1.0", "1.1" where someone must); NULL: 1.2 */
+	const char *cache_key;                   /* tickets are kept under this: host, port, policy; NULL: none */
 };
 
 /* Both take no ownership of fd. On failure NULL, with `why`. */
 struct tls_session *tls_connect(struct tls_client *client, int fd, const struct tls_demand *demand, char *why,
-                                size_t why_size);
+				size_t why_size);
 struct tls_session *tls_accept(struct tls_server *server, int fd, char *why, size_t why_size);
 void tls_free(struct tls_session *tls);
 
@@ -68,11 +68,11 @@ const char *tls_error(const struct tls_session *tls);
 bool tls_is_certificate_error(const struct tls_session *tls);
 
 struct tls_facts {
-	char version[16];  /* "TLSv1.3" */
-	char cipher[64];   /* "AES-256-GCM" … */
-	bool verified;     /* chain and name, or pin */
+	char version[16]; /* "TLSv1.3" */
+	char cipher[64];  /* "AES-256-GCM" … */
+	bool verified;    /* chain and name, or pin */
 	bool resumed;
-	char peer[128];    /* subject name of the peer's certificate, or "" */
+	char peer[128]; /* subject name of the peer's certificate, or "" */
 };
 void tls_facts(const struct tls_session *tls, struct tls_facts *out);
 /* RFC 9266 tls-exporter channel binding, 32 bytes; false where there is none. */
