@@ -11,6 +11,9 @@ PREFIX ?= /usr/local
 SYSCONFDIR ?= /etc
 DESTDIR ?=
 VERSION := $(shell sed -n 's/^## \([0-9][^ ]*\).*/\1/p' CHANGELOG.md 2>/dev/null | head -n 1)
+# V=1 shows the commands.
+Q := $(if $(V),,@)
+saying = $(if $(V),,@echo '  $(1)	$@')
 PYTHON ?= $(firstword $(wildcard /usr/bin/python3) python3)
 
 .DEFAULT_GOAL := all
@@ -83,7 +86,10 @@ objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
 archive = $(BUILD)/lib$(1).a
 archives = $(foreach r,$(needs_$(1)),$(call archive,$(r)))
 libs = $(foreach r,$(needs_$(1)),$(libs_$(r)))
-link = $(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS_ALL) $(1)
+define link
+$(call saying,LINK)
+$(Q)$(CC) -o $@ $(filter %.o,$^) -Wl,--start-group $(filter %.a,$^) -Wl,--end-group $(LDFLAGS_ALL) $(1)
+endef
 
 PROGRAMS := $(addprefix $(BUILD)/,sendoffd sendoff sendmail sendoff-helper)
 
@@ -93,13 +99,14 @@ all: $(PROGRAMS)
 
 $(BUILD)/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
+	$(call saying,CC)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(CFLAGS_ALL) -c -o $@ $<
 
 define archive_rule
 $(BUILD)/lib$(1).a: $(call objects,$(src_$(1)))
 	@mkdir -p $$(@D)
 	@rm -f $$@
-	ar rcs $$@ $$^
+	$$(Q)ar rcs $$@ $$^
 endef
 $(foreach r,$(rooms),$(eval $(call archive_rule,$(r))))
 
