@@ -1,0 +1,21 @@
+/*
+ * client_hello - a client's session until it is open: greeting, EHLO or HELO, STARTTLS, AUTH.
+ *
+ * Owns:    nothing; works on a struct client.
+ * Never:   goes on in clear text where TLS is promised; writes a secret to a connection that is not protected.
+ * Threads: any, one session per thread.
+ */
+#ifndef SMTP_CLIENT_HELLO_H
+#define SMTP_CLIENT_HELLO_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "smtp/client_state.h"
+
+/* A reply in one of the states before CLIENT_STATE_OPEN. `is_last`: no byte came behind it. */
+void client_hello_reply(struct client *c, const struct reply *reply, bool is_last, int64_t now_ms);
+/* The connection is protected from now on: everything learnt before is forgotten (RFC 3207, 4.2). */
+void client_hello_secured(struct client *c, bool authentic);
+
+#endif

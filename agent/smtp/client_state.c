@@ -1,0 +1,207 @@
+#include "smtp/client_state.h"
+
+#include <assert.h>
+
+#define BIT(state) (1u << CLIENT_STATE_##state)
+
+static const unsigned may_follow[CLIENT_STATES] = {
+	[CLIENT_STATE_TLS] = BIT(GREETING) | BIT(EHLO) | BIT(CLOSED),
+	[CLIENT_STATE_GREETING] = BIT(EHLO) | BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_EHLO] = BIT(HELO) | BIT(STARTTLS) | BIT(AUTH) | BIT(OPEN) | BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_HELO] = BIT(OPEN) | BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_STARTTLS] = BIT(TLS) | BIT(AUTH) | BIT(OPEN) | BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_AUTH] = BIT(OPEN) | BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_OPEN] = BIT(QUIT) | BIT(CLOSED),
+	[CLIENT_STATE_QUIT] = BIT(CLOSED),
+	[CLIENT_STATE_CLOSED] = 0,
+};
+
+void client_state_enter(struct client *c, enum client_state state)
+{
+	assert(may_follow[c->state] & 1u << state);
+	c->state = state;
+}
+
+struct transaction *client_state_owed(struct client *c)
+{
+	struct transaction *older = client_state_older(c), *younger = client_state_younger(c);
+
+	return transaction_is_owed(older) ? older : transaction_is_owed(younger) ? younger : NULL;
+}
+
+bool client_state_is_idle(struct client *c)
+{
+	return client_state_older(c)->state == TRANSACTION_FREE && client_state_younger(c)->state == TRANSACTION_FREE;
+}
+
+enum client_phase client_state_phase(struct client *c)
+{
+	struct transaction *t = client_state_owed(c);
+
+	switch (c->state) {
+	case CLIENT_STATE_TLS: return c->is_greeted ? CLIENT_AT_TLS : CLIENT_AT_CONNECT;
+	case CLIENT_STATE_GREETING: return CLIENT_AT_GREETING;
+	case CLIENT_STATE_EHLO:
+	case CLIENT_STATE_HELO: return CLIENT_AT_EHLO;
+	case CLIENT_STATE_STARTTLS: return CLIENT_AT_STARTTLS;
+	case CLIENT_STATE_AUTH: return CLIENT_AT_AUTH;
+	case CLIENT_STATE_QUIT:
+	case CLIENT_STATE_CLOSED: return CLIENT_AT_QUIT;
+	case CLIENT_STATE_OPEN:
+	case CLIENT_STATES: break;
+	}
+	if (c->dot_is_held || client_state_older(c)->state == TRANSACTION_BODY)
+		return CLIENT_AT_BODY;
+	return t ? transaction_phase(t) : CLIENT_AT_IDLE;
+}
+
+static int64_t patience(struct client *c)
+{
+	switch (client_state_phase(c)) {
+	case CLIENT_AT_IDLE: return INT64_MAX;
+	case CLIENT_AT_GREETING: return c->config.greeting_ms;
+	case CLIENT_AT_BODY:
+	case CLIENT_AT_DOT: return c->config.data_ms;
+	case CLIENT_AT_QUIT: return c->state == CLIENT_STATE_QUIT ? c->config.quit_ms : INT64_MAX;
+	case CLIENT_AT_CONNECT:
+	case CLIENT_AT_EHLO:
+	case CLIENT_AT_STARTTLS:
+	case CLIENT_AT_TLS:
+	case CLIENT_AT_AUTH:
+	case CLIENT_AT_MAIL:
+	case CLIENT_AT_RCPT:
+	case CLIENT_AT_DATA: break;
+	}
+	return c->config.command_ms;
+}
+
+void client_state_rearm(struct client *c, int64_t now_ms)
+{
+	int64_t ms = patience(c);
+
+	c->deadline_ms = now_ms > INT64_MAX - ms ? INT64_MAX : now_ms + ms;
+}
+
+void client_state_drop_output(struct client *c)
+{
+	if (c->is_secret && c->out.data)
+		explicit_bzero(c->out.data, c->out.capacity);
+	if (c->is_secret && c->sending.data)
+		explicit_bzero(c->sending.data, c->sending.capacity);
+	c->is_secret = false;
+	buf_clear(&c->out);
+	buf_clear(&c->sending);
+	c->handed = c->out_dot = c->sending_dot = 0;
+	c->dot_is_held = false;
+}
+
+static void end_transaction(struct client *c, struct transaction *t, struct client_state_ending how)
+{
+	enum client_outcome outcome = CLIENT_UNTRIED;
+	enum client_phase phase = c->failure.phase;
+
+	if (t->state == TRANSACTION_FREE || t->state == TRANSACTION_SETTLED)
+		return;
+	if (how.in_doubt)
+		transaction_distrust(t);
+	switch (t->state) {
+	case TRANSACTION_DOT:
+	case TRANSACTION_ANSWERED:
+		/* A held dot is this one's: the younger one's envelope cannot have been answered before it was sent. */
+		phase = c->dot_is_held ? CLIENT_AT_BODY : CLIENT_AT_DOT;
+		outcome = c->dot_is_held ? how.in_body : how.at_dot;
+		break;
+	case TRANSACTION_BODY:
+		phase = CLIENT_AT_BODY;
+		outcome = how.in_body;
+		break;
+	case TRANSACTION_FREE:
+	case TRANSACTION_QUEUED:
+	case TRANSACTION_ENVELOPE:
+	case TRANSACTION_EMPTY_DOT:
+	case TRANSACTION_SETTLED: break;
+	}
+	transaction_settle(t, outcome, phase, &c->failure.reply);
+}
+
+void client_state_end(struct client *c, struct client_state_ending how, int64_t now_ms)
+{
+	end_transaction(c, client_state_older(c), how);
+	end_transaction(c, client_state_younger(c), how);
+	client_state_drop_output(c);
+	c->body_is_due = c->body_is_asked = false;
+	client_state_enter(c, how.politely ? CLIENT_STATE_QUIT : CLIENT_STATE_CLOSED);
+	if (how.politely)
+		buf_append_str(&c->out, "QUIT\r\n");
+	client_state_rearm(c, now_ms);
+}
+
+void client_state_note(struct client *c, enum client_object object, enum client_phase phase, const struct reply *reply)
+{
+	if (c->is_failing)
+		return;
+	c->is_failing = true;
+	c->failure = (struct client_failure){ .object = object, .phase = phase, .reply = *reply };
+	buf_append_span(&c->words, span_first(reply->text, REPLY_TEXT_MAX));
+	c->failure.reply.text = buf_span(&c->words);
+	c->failure.reply.lines = SPAN("");
+}
+
+void client_state_fail(struct client *c, enum client_object object, const struct reply *reply, bool politely,
+		       int64_t now_ms)
+{
+	struct client_state_ending how = {
+		.politely = politely,
+		.in_body = CLIENT_UNTRIED,
+		/* 421 to a final dot is about the host, but a message that provokes it must not come first again. */
+		.at_dot = CLIENT_TEMPORARY,
+	};
+
+	client_state_note(c, object, client_state_phase(c), reply);
+	c->has_failed = true;
+	client_state_end(c, how, now_ms);
+}
+
+void client_state_fail_saying(struct client *c, enum client_object object, const char *text, bool politely,
+			      int64_t now_ms)
+{
+	struct reply own = { .text = span_str(text), .lines = SPAN("") };
+
+	client_state_fail(c, object, &own, politely, now_ms);
+}
+
+/* Replies that fit badly show that counting fails on this host; so may replies that do not come while others that were
+ * sent behind them in one group did, or should have. */
+static bool is_counting_at_fault(struct client *c, enum client_state_loss loss)
+{
+	struct transaction *older = client_state_older(c), *younger = client_state_younger(c);
+
+	if (c->state != CLIENT_STATE_OPEN)
+		return false;
+	switch (loss) {
+	case CLIENT_STATE_GONE: return older->state == TRANSACTION_ANSWERED;
+	case CLIENT_STATE_SILENT:
+		return older->state == TRANSACTION_ANSWERED || older->sent > older->answered + 1 ||
+		       transaction_is_owed(younger);
+	case CLIENT_STATE_DOUBT: break;
+	}
+	return true;
+}
+
+void client_state_lose(struct client *c, enum client_state_loss loss, struct span text, int64_t now_ms)
+{
+	struct reply own = { .text = text, .lines = SPAN("") };
+	struct client_state_ending how = { .in_doubt = true, .in_body = CLIENT_TEMPORARY, .at_dot = CLIENT_DOUBTFUL };
+
+	c->no_pipelining = c->no_pipelining || is_counting_at_fault(c, loss);
+	client_state_note(c, CLIENT_LANE, client_state_phase(c), &own);
+	/* Between messages every server may hang up; one that never takes a message is in trouble. */
+	c->has_failed = loss == CLIENT_STATE_DOUBT || c->state != CLIENT_STATE_OPEN || !client_state_is_idle(c) ||
+			c->peer.messages == 0;
+	client_state_end(c, how, now_ms);
+}
+
+void client_state_doubt(struct client *c, const char *text, int64_t now_ms)
+{
+	client_state_lose(c, CLIENT_STATE_DOUBT, span_str(text), now_ms);
+}

@@ -1,0 +1,399 @@
+#include "smtp/transaction.h"
+
+#include <assert.h>
+#include <inttypes.h>
+#include <stdio.h>
+
+enum { NUMBER_RSET, NUMBER_MAIL, NUMBER_RCPT, WORDS_MAX = 256 * 1024, ADDRESS_MAX = 512 };
+
+static size_t number_data(const struct transaction *t)
+{
+	return NUMBER_RCPT + t->asked;
+}
+
+void transaction_init(struct transaction *t)
+{
+	*t = (struct transaction){ 0 };
+	mem_arena_init(&t->words, WORDS_MAX);
+}
+
+void transaction_fini(struct transaction *t)
+{
+	transaction_end(t);
+}
+
+void transaction_end(struct transaction *t)
+{
+	mem_free(t->rcpts);
+	mem_free(t->order);
+	mem_arena_fini(&t->words);
+	transaction_init(t);
+}
+
+/* A copy that lives as long as the transaction; without its text when a server had too much to say. */
+static struct reply keep(struct transaction *t, const struct reply *reply)
+{
+	struct reply copy = *reply;
+	char *text = mem_arena_dup(&t->words, reply->text);
+
+	copy.text = text ? span_of(text, reply->text.len) : SPAN("");
+	copy.lines = SPAN("");
+	return copy;
+}
+
+static void decide(struct transaction_rcpt *rcpt, enum client_outcome outcome, enum client_phase phase,
+		   struct reply kept)
+{
+	rcpt->outcome = outcome;
+	rcpt->phase = phase;
+	rcpt->reply = kept;
+	rcpt->is_decided = true;
+}
+
+static void decide_rest(struct transaction *t, enum client_outcome outcome, enum client_phase phase,
+			const struct reply *reply)
+{
+	struct reply kept = keep(t, reply);
+
+	for (size_t i = 0; i < t->message->rcpt_count; i++)
+		if (!t->rcpts[i].is_decided)
+			decide(&t->rcpts[i], outcome, phase, kept);
+}
+
+/* The bytes of an address go into a command: whatever its history, it must not be able to end its path or line. */
+static bool is_sendable(const char *address, bool utf8)
+{
+	bool quoted = false;
+	size_t i = 0;
+
+	for (; address[i]; i++) {
+		unsigned char c = (unsigned char)address[i];
+
+		if (i >= ADDRESS_MAX || c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
+			return false;
+		if (c == '"')
+			quoted = !quoted;
+		else if (quoted && c == '\\' && address[i + 1] >= 0x20 && address[i + 1] != 0x7f)
+			i++;
+		else if (!quoted && (c == ' ' || c == '<' || c == '>'))
+			return false;
+	}
+	return !quoted;
+}
+
+/* Why this server can never take the message, in our own words. */
+static bool is_unacceptable(const struct client_message *m, const struct ehlo *offer, char text[160],
+			    struct reply_status *out)
+{
+	bool utf8 = offer->extensions & EHLO_BIT(EHLO_SMTPUTF8);
+
+	if (offer->extensions & EHLO_BIT(EHLO_SIZE) && offer->size_bytes && m->size_bytes > offer->size_bytes) {
+		snprintf(text, 160, "the message has %" PRIu64 " bytes, the server takes at most %" PRIu64,
+			 m->size_bytes, offer->size_bytes);
+		*out = (struct reply_status){ 5, 3, 4 };
+	} else if (m->smtputf8 && !utf8) {
+		snprintf(text, 160, "the message has an internationalized address, the server does not take those");
+		*out = (struct reply_status){ 5, 6, 7 };
+	} else if (!is_sendable(m->sender, m->smtputf8)) {
+		snprintf(text, 160, "the sender's address cannot be sent in SMTP");
+		*out = (struct reply_status){ 5, 1, 7 };
+	} else {
+		return false;
+	}
+	return true;
+}
+
+void transaction_begin(struct transaction *t, const struct client_message *message, bool with_reset,
+		       const struct ehlo *offer)
+{
+	struct reply own = { .text = SPAN("the recipient's address cannot be sent in SMTP"), .status = { 5, 1, 3 } };
+	char text[160];
+
+	assert(t->state == TRANSACTION_FREE);
+	t->state = TRANSACTION_QUEUED;
+	t->message = message;
+	t->rcpts = mem_calloc(message->rcpt_count, sizeof(*t->rcpts));
+	t->order = mem_calloc(message->rcpt_count, sizeof(*t->order));
+	t->sent = t->answered = with_reset ? NUMBER_RSET : NUMBER_MAIL;
+	if (is_unacceptable(message, offer, text, &own.status)) {
+		own.text = span_str(text);
+		transaction_settle(t, CLIENT_PERMANENT, CLIENT_AT_MAIL, &own);
+		return;
+	}
+	for (size_t i = 0; i < message->rcpt_count; i++) {
+		const char *address = message->rcpts[i].address;
+
+		if (*address && is_sendable(address, message->smtputf8))
+			t->order[t->asked++] = i;
+		else
+			decide(&t->rcpts[i], CLIENT_PERMANENT, CLIENT_AT_RCPT, keep(t, &own));
+	}
+	if (t->asked == 0)
+		transaction_settle(t, CLIENT_PERMANENT, CLIENT_AT_RCPT, &own);
+}
+
+enum client_phase transaction_phase(const struct transaction *t)
+{
+	if (t->state == TRANSACTION_BODY)
+		return CLIENT_AT_BODY;
+	if (t->answered < NUMBER_RCPT)
+		return CLIENT_AT_MAIL;
+	if (t->answered < number_data(t))
+		return CLIENT_AT_RCPT;
+	return t->answered == number_data(t) ? CLIENT_AT_DATA : CLIENT_AT_DOT;
+}
+
+bool transaction_is_owed(const struct transaction *t)
+{
+	return t->answered < t->sent;
+}
+
+static bool write_mail(const struct client_message *m, const struct ehlo *offer, struct buf *out)
+{
+	bool ok = buf_printf(out, "MAIL FROM:<%s>", m->sender);
+
+	if (ok && offer->extensions & EHLO_BIT(EHLO_SIZE) && m->size_bytes)
+		ok = buf_printf(out, " SIZE=%" PRIu64, m->size_bytes);
+	if (ok && offer->extensions & EHLO_BIT(EHLO_8BITMIME) && m->eight_bit)
+		ok = buf_append_str(out, " BODY=8BITMIME");
+	if (ok && m->smtputf8)
+		ok = buf_append_str(out, " SMTPUTF8");
+	return ok && buf_append_str(out, "\r\n");
+}
+
+bool transaction_write(struct transaction *t, const struct ehlo *offer, struct buf *out)
+{
+	size_t number = t->sent;
+	bool ok;
+
+	assert(t->state == TRANSACTION_QUEUED || t->state == TRANSACTION_ENVELOPE);
+	if (number > number_data(t))
+		return false;
+	if (number == NUMBER_RSET)
+		ok = buf_append_str(out, "RSET\r\n");
+	else if (number == NUMBER_MAIL)
+		ok = write_mail(t->message, offer, out);
+	else if (number < number_data(t))
+		ok = buf_printf(out, "RCPT TO:<%s>\r\n", t->message->rcpts[t->order[number - NUMBER_RCPT]].address);
+	else
+		ok = buf_append_str(out, "DATA\r\n");
+	assert(ok); /* addresses and their number are bounded */
+	t->state = TRANSACTION_ENVELOPE;
+	t->sent++;
+	return true;
+}
+
+bool transaction_is_hopeless(const struct transaction *t)
+{
+	if (t->state != TRANSACTION_ENVELOPE || t->answered != t->sent || t->sent > number_data(t))
+		return false;
+	return t->mail_refused || (t->sent == number_data(t) && t->accepted == 0);
+}
+
+/* All replies up to DATA are in: those who were too many know now whether somebody else was taken. */
+static void end_envelope(struct transaction *t)
+{
+	for (size_t i = 0; i < t->message->rcpt_count; i++) {
+		struct transaction_rcpt *rcpt = &t->rcpts[i];
+
+		if (rcpt->is_too_many && !rcpt->is_decided)
+			decide(rcpt, t->accepted ? CLIENT_UNTRIED : CLIENT_TEMPORARY, CLIENT_AT_RCPT, rcpt->reply);
+	}
+	t->refusals_are_final = true;
+	t->cursor = 0;
+}
+
+void transaction_close(struct transaction *t)
+{
+	end_envelope(t);
+	transaction_settle(t, CLIENT_UNTRIED, CLIENT_AT_RCPT, NULL);
+}
+
+bool transaction_is_left_open(const struct transaction *t)
+{
+	return t->mail_accepted && !t->dot_answered;
+}
+
+/* What a reply means for those it is about. One that is about account or host decides nothing about them. */
+static enum client_outcome refusal(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_PERMANENT: return CLIENT_PERMANENT;
+	case VERDICT_TEMPORARY:
+	case VERDICT_SEQUENCE:
+	case VERDICT_TOO_MANY: return CLIENT_TEMPORARY;
+	case VERDICT_OK: return CLIENT_DELIVERED;
+	case VERDICT_LANE:
+	case VERDICT_CLOSING:
+	case VERDICT_PARKED:
+	case VERDICT_THROTTLED:
+	case VERDICT_SENSELESS: break;
+	}
+	return CLIENT_UNTRIED;
+}
+
+static void to_mail(struct transaction *t, enum verdict verdict, const struct reply *reply)
+{
+	if (verdict == VERDICT_OK) {
+		t->mail_accepted = true;
+		return;
+	}
+	t->mail_refused = true;
+	decide_rest(t, refusal(verdict), CLIENT_AT_MAIL, reply);
+}
+
+static void to_rcpt(struct transaction *t, size_t i, enum verdict verdict, const struct reply *reply)
+{
+	struct transaction_rcpt *rcpt = &t->rcpts[t->order[i]];
+
+	if (verdict == VERDICT_OK) {
+		t->accepted++;
+	} else if (verdict == VERDICT_TOO_MANY) {
+		rcpt->is_too_many = true;
+		rcpt->reply = keep(t, reply);
+	} else {
+		decide(rcpt, refusal(verdict), CLIENT_AT_RCPT, keep(t, reply));
+	}
+}
+
+static void to_data(struct transaction *t, enum verdict verdict, const struct reply *reply)
+{
+	end_envelope(t);
+	if (verdict == VERDICT_OK)
+		t->state = t->accepted ? TRANSACTION_BODY : TRANSACTION_EMPTY_DOT;
+	else
+		transaction_settle(t, refusal(verdict), CLIENT_AT_DATA, reply);
+}
+
+static void to_dot(struct transaction *t, enum verdict verdict, const struct reply *reply)
+{
+	t->dot_answered = true;
+	decide_rest(t, refusal(verdict), CLIENT_AT_DOT, reply);
+	t->state = TRANSACTION_ANSWERED;
+}
+
+/* Everybody has an outcome already. */
+static enum transaction_news to_moot(struct transaction *t, size_t number)
+{
+	if (number == number_data(t)) {
+		transaction_close(t);
+	} else if (number > number_data(t)) {
+		t->dot_answered = true;
+		t->state = TRANSACTION_SETTLED;
+	}
+	return TRANSACTION_GOES_ON;
+}
+
+/* Where our own earlier commands failed, the server can only refuse, in whatever words (RFC 2920, 3.1): those say
+ * nothing about anybody. Consent to a recipient of a refused sender, or to the data of nobody's message, does not
+ * fit in: there a reply was lost or came twice. */
+static bool is_moot(const struct transaction *t, size_t number, enum verdict verdict, bool *out_fits)
+{
+	*out_fits = verdict != VERDICT_OK;
+	if (t->mail_refused)
+		return true;
+	if (number == number_data(t) && t->accepted == 0 && verdict != VERDICT_OK)
+		return true;
+	*out_fits = true;
+	return t->state == TRANSACTION_EMPTY_DOT;
+}
+
+static enum transaction_news beyond(enum verdict verdict)
+{
+	switch (verdict) {
+	case VERDICT_LANE: return TRANSACTION_LANE;
+	case VERDICT_CLOSING: return TRANSACTION_CLOSING;
+	case VERDICT_PARKED: return TRANSACTION_PARKED;
+	case VERDICT_THROTTLED: return TRANSACTION_THROTTLED;
+	case VERDICT_SENSELESS: return TRANSACTION_DOUBT;
+	case VERDICT_SEQUENCE: return TRANSACTION_OUT_OF_STEP;
+	case VERDICT_OK:
+	case VERDICT_TEMPORARY:
+	case VERDICT_PERMANENT:
+	case VERDICT_TOO_MANY: break;
+	}
+	return TRANSACTION_GOES_ON;
+}
+
+enum transaction_news transaction_reply(struct transaction *t, const struct reply *reply,
+					struct verdict_context context)
+{
+	enum verdict verdict = verdict_of(transaction_phase(t), reply, context);
+	size_t number = t->answered;
+	enum transaction_news news;
+	bool fits, moot;
+
+	assert(transaction_is_owed(t));
+	if (verdict == VERDICT_SENSELESS || verdict == VERDICT_CLOSING)
+		return beyond(verdict);
+	moot = is_moot(t, number, verdict, &fits);
+	if (!fits)
+		return TRANSACTION_DOUBT;
+	t->answered++;
+	if (number == NUMBER_RSET)
+		return verdict == VERDICT_OK ? TRANSACTION_GOES_ON : TRANSACTION_LANE;
+	if (moot)
+		return to_moot(t, number);
+	news = beyond(verdict);
+	if (number == NUMBER_MAIL)
+		to_mail(t, verdict, reply);
+	else if (number < number_data(t))
+		to_rcpt(t, number - NUMBER_RCPT, verdict, reply);
+	else if (number == number_data(t))
+		to_data(t, verdict, reply);
+	else
+		to_dot(t, verdict, reply);
+	return news;
+}
+
+void transaction_settle(struct transaction *t, enum client_outcome outcome, enum client_phase phase,
+			const struct reply *reply)
+{
+	static const struct reply nothing = { .text = { "", 0 } };
+
+	decide_rest(t, outcome, phase, reply ? reply : &nothing);
+	t->state = TRANSACTION_SETTLED;
+	t->cursor = 0;
+}
+
+void transaction_distrust(struct transaction *t)
+{
+	for (size_t i = 0; i < t->message->rcpt_count; i++) {
+		struct transaction_rcpt *rcpt = &t->rcpts[i];
+		bool is_own = rcpt->reply.code == 0;
+
+		if (!is_own && (!t->refusals_are_final || rcpt->phase == CLIENT_AT_DOT))
+			rcpt->is_decided = false;
+		if (!t->refusals_are_final)
+			rcpt->is_too_many = false;
+	}
+}
+
+bool transaction_result(struct transaction *t, struct client_result *out)
+{
+	bool settled = t->state == TRANSACTION_SETTLED;
+
+	if (!settled && !t->refusals_are_final)
+		return false;
+	for (; t->cursor < t->message->rcpt_count; t->cursor++) {
+		struct transaction_rcpt *rcpt = &t->rcpts[t->cursor];
+
+		if (!rcpt->is_decided || rcpt->is_handed || (!settled && rcpt->phase == CLIENT_AT_DOT))
+			continue;
+		rcpt->is_handed = true;
+		*out = (struct client_result){
+			.message = t->message,
+			.rcpt = t->cursor++,
+			.outcome = rcpt->outcome,
+			.phase = rcpt->phase,
+			.reply = rcpt->reply,
+		};
+		return true;
+	}
+	return false;
+}
+
+bool transaction_is_over(const struct transaction *t)
+{
+	return t->state == TRANSACTION_SETTLED && t->cursor == t->message->rcpt_count;
+}
