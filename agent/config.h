@@ -46,9 +46,9 @@ enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_OPPORTUNISTIC, CONFIG_TLS_STARTTLS
 enum config_bare { CONFIG_BARE_NORMALIZE, CONFIG_BARE_REFUSE };
 
 enum { /* auth mechanisms a smart host may use; "auto" is all that are built in, "none" is 0 */
-	CONFIG_AUTH_PLAIN = 1 << 0,
-	CONFIG_AUTH_LOGIN = 1 << 1,
-	CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN,
+       CONFIG_AUTH_PLAIN = 1 << 0,
+       CONFIG_AUTH_LOGIN = 1 << 1,
+       CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN,
 };
 
 struct config_queue {
@@ -82,11 +82,11 @@ struct config_limits {
 struct config_smarthost {
 	struct config_at at;
 	const char *name;
-	const char *host;      /* name, literal address, or a path for a Unix socket */
+	const char *host; /* name, literal address, or a path for a Unix socket */
 	uint16_t port;
 	enum config_tls tls;
-	uint32_t auth;         /* CONFIG_AUTH_… */
-	const char *user;      /* or NULL */
+	uint32_t auth;                                                /* CONFIG_AUTH_… */
+	const char *user;                                             /* or NULL */
 	const char *secret_file, *secret_command, *secret_credential; /* at most one */
 	bool tls_verify;
 	const char *tls_ca, *tls_name, *tls_certificate, *tls_key, *tls_minimum;
@@ -100,17 +100,18 @@ struct config_smarthost {
 struct config_route {
 	struct config_at at;
 	const char *name;
-	struct config_strings from, to;   /* globs; empty: any */
-	struct config_strings via;        /* smart hosts in order */
+	struct config_strings from, to; /* globs; empty: any */
+	struct config_strings via;      /* smart hosts in order */
 	struct config_backoff retry;
 	int64_t lifetime_ms, warn_after_ms;
+	const char *target; /* via, joined by commas: what flows are named after */
 };
 
 struct config {
 	unsigned references;
-	const char *file;                 /* the main file, or "" for built-in defaults */
-	const char *hostname;             /* EHLO name: set, or the FQDN, or an address literal */
-	const char *postmaster;           /* reports nobody else can get; "postmaster@HOSTNAME" by default */
+	const char *file;       /* the main file, or "" for built-in defaults */
+	const char *hostname;   /* EHLO name: set, or the FQDN, or an address literal */
+	const char *postmaster; /* reports nobody else can get; "postmaster@HOSTNAME" by default */
 	struct config_queue queue;
 	const char *control_socket;
 	struct config_trust trust;
@@ -119,16 +120,16 @@ struct config {
 	struct config_timeouts timeouts;
 	struct config_strings dns_servers;
 	bool dns_trust_ad;
-	const char *log;                  /* "auto", "stderr", "syslog", "journal" */
-	const char *log_level;            /* "error", "warning", "notice", "info", "debug" */
-	const char *run_as;               /* user to become when started as root, or NULL */
+	const char *log;       /* "auto", "stderr", "syslog", "journal" */
+	const char *log_level; /* "error", "warning", "notice", "info", "debug" */
+	const char *run_as;    /* user to become when started as root, or NULL */
 	struct config_listener *listeners;
 	size_t listener_count;
 	struct config_smarthost *smarthosts;
 	size_t smarthost_count;
 	struct config_route *routes;
 	size_t route_count;
-	void *storage;                    /* all the text, freed with it */
+	void *storage; /* all the text, freed with it */
 };
 
 /* Which file to read: `given` (--config) if not NULL, else the user's, else the system's; NULL: none exists, built-in

@@ -1,0 +1,148 @@
+/*
+ * config_load - what the parts of config*.c share while one configuration is being read.
+ *
+ *     config_text    files into pieces of text: comments, quotes, braces, includes
+ *     config_parse   pieces into keys and values (libconfuse)
+ *     config_keys    the tables of sections and keys; a value into its field
+ *     config_address how hosts and networks are written
+ *     config_check   what must fit together, and what is refused
+ *     config_paths   where things are when nobody said so, and the host's name
+ *
+ * Owns:    nothing beyond one call of config_load(), where it lives on the stack.
+ * Threads: one.
+ */
+#ifndef CONFIG_LOAD_H
+#define CONFIG_LOAD_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "base/span.h"
+#include "config.h"
+
+/* A stretch of one file between includes, its comments blanked, its line numbers kept. */
+struct config_piece {
+	const char *file;
+	char *text; /* NUL-terminated */
+	size_t len;
+	bool is_broken; /* a syntax error was reported: not parsed again */
+};
+
+/* Where a section of the main level begins. */
+struct config_place {
+	struct config_at at;
+	const char *section, *title; /* title "" where there is none */
+};
+
+/* That `object` (a struct of the configuration) was given `key`, and where. */
+struct config_given {
+	const void *object;
+	const char *key;
+	struct config_at at;
+};
+
+struct config_load {
+	struct config *config;
+	struct mem_arena *storage; /* the configuration's text */
+	struct buf *errors, *warnings;
+	unsigned mistakes;
+	unsigned files;
+	bool is_incomplete; /* something was left out: what is missing may only seem so */
+	struct config_piece *pieces;
+	size_t piece_count;
+	struct config_place *places;
+	size_t place_count;
+	struct config_given *given;
+	size_t given_count;
+};
+
+/* "file:line: text" and counts a mistake; `at` NULL: without a place. */
+void config_error(struct config_load *load, const struct config_at *at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+void config_warn(struct config_load *load, const struct config_at *at, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+/* Copies into the configuration's storage. */
+const char *config_keep(struct config_load *load, struct span s);
+const char *config_format(struct config_load *load, const char *format, ...) __attribute__((format(printf, 2, 3)));
+void *config_alloc(struct config_load *load, size_t count, size_t size);
+/* Where `key` was said about `object`, or NULL: it was not. */
+const struct config_at *config_where(const struct config_load *load, const void *object, const char *key);
+/* The nearest of `names` to `name`, near enough to be meant; or NULL. */
+const char *config_nearest(const char *name, const char *const *names, size_t count);
+
+/* config_text: reads `file` and what it includes. */
+void config_text_read(struct config_load *load, const char *file);
+/* Blanks the statement that begins with `name` in line `line`; false: there is none. */
+bool config_text_blank(struct config_piece *piece, int line, const char *name);
+const struct config_at *config_text_place(const struct config_load *load, const char *section, const char *title);
+
+/* config_parse: the pieces into load->config. */
+void config_parse_pieces(struct config_load *load);
+
+/* config_keys */
+enum config_kind {
+	CONFIG_KIND_TEXT,     /* const char *; not empty, no control bytes */
+	CONFIG_KIND_PATH,     /* const char *; absolute */
+	CONFIG_KIND_LIST,     /* struct config_strings */
+	CONFIG_KIND_DURATION, /* int64_t, milliseconds */
+	CONFIG_KIND_SIZE,     /* uint64_t */
+	CONFIG_KIND_RATE,     /* struct config_rate */
+	CONFIG_KIND_COUNT,    /* uint32_t */
+	CONFIG_KIND_PORT,     /* uint16_t */
+	CONFIG_KIND_FACTOR,   /* double */
+	CONFIG_KIND_MODE,     /* mode_t, octal */
+	CONFIG_KIND_BOOL,     /* bool */
+	CONFIG_KIND_WORD,     /* const char *, one of `words` */
+	CONFIG_KIND_CHOICE,   /* int (an enum), the place of the word in `words` */
+	CONFIG_KIND_AUTH,     /* uint32_t of CONFIG_AUTH_… */
+	CONFIG_KIND_SECTION,  /* the keys of `section`, from `offset` on */
+};
+
+struct config_key {
+	const char *name;
+	enum config_kind kind;
+	size_t offset;
+	int64_t min, max;  /* in the field's unit; both 0: no bounds */
+	const char *words; /* "none starttls implicit" */
+	const struct config_section *section;
+};
+
+enum config_titled { CONFIG_UNTITLED, CONFIG_LISTENER, CONFIG_SMARTHOST, CONFIG_ROUTE };
+
+struct config_section {
+	const char *name;
+	const struct config_key *keys;
+	size_t count;
+	enum config_titled titled;
+};
+
+const struct config_section *config_keys_root(void);
+/* Values (at least none: an empty list) of one key into its field in `object`. */
+void config_keys_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
+		     const char *const *values, size_t count);
+
+/* config_check */
+void config_check_listener(struct config_load *load, struct config_listener *listener);
+void config_check_smarthost(struct config_load *load, struct config_smarthost *host);
+void config_check_route(struct config_load *load, struct config_route *route);
+void config_check_all(struct config_load *load);
+
+/* config_address: how hosts and networks are written */
+/* "192.0.2.0/24", "::1": false on bad text. `out_bits` of `out_most` count in the address's own family. */
+bool config_address_network(const char *text, bool *out_is_loopback, unsigned *out_bits, unsigned *out_most);
+/* "192.0.2.1:25", "[::1]:25", and with `port_optional` also without the port. */
+bool config_address_split(const char *text, bool port_optional, bool *out_is_loopback);
+/* "localhost", a loopback address, or a Unix socket: what is said there stays on this machine. */
+bool config_address_is_loopback(const char *host);
+bool config_address_is_domain(const char *name);
+/* A domain name or an address literal of RFC 5321, 4.1.3. */
+bool config_address_hostname(const char *name);
+
+/* config_paths: fills in what nobody has set. */
+void config_paths_defaults(struct config_load *load);
+const char *config_paths_hostname(struct config_load *load, const char *own_name, const char *hosts_file);
+
+#endif
