@@ -453,6 +453,9 @@ void config_check_all(struct config_load *load)
 	if (config->run_as && !getpwnam(config->run_as))
 		config_error(load, at_key(load, config, "user", &begin), "user: there is no user \"%s\" here",
 			     config->run_as);
+	if (!config_where(load, &config->queue, "max_message_size") &&
+	    config->queue.max_message_bytes > config->queue.max_size_bytes / 2)
+		config->queue.max_message_bytes = config->queue.max_size_bytes / 2;
 	if (config->queue.max_message_bytes > config->queue.max_size_bytes)
 		config_error(load, at_key(load, &config->queue, "max_message_size", &begin),
 			     "max_message_size is larger than max_size - the queue could not hold one such message");

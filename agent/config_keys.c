@@ -25,7 +25,7 @@
 
 static const struct config_key queue_keys[] = {
 	KEY("directory", PATH, config_queue, directory),
-	KEY("max_size", SIZE, config_queue, max_size_bytes, BOUNDS(16 * MB, INT64_MAX)),
+	KEY("max_size", SIZE, config_queue, max_size_bytes, BOUNDS(MB, INT64_MAX)),
 	KEY("max_message_size", SIZE, config_queue, max_message_bytes, BOUNDS(1024, INT64_MAX)),
 	KEY("min_free_disk", SIZE, config_queue, min_free_disk_bytes),
 	KEY("lifetime", DURATION, config_queue, lifetime_ms, BOUNDS(MINUTE, 365 * DAY)),

@@ -413,8 +413,10 @@ static char *slurp(struct config_load *load, const char *file, const struct conf
 	} else if (st.st_mode & S_IWOTH) {
 		config_error(load, by, "%s can be changed by everybody on this machine - chmod o-w it", file);
 	} else {
-		text = mem_alloc(FILE_MAX + 1);
-		while (len <= FILE_MAX && (got = read(fd, text + len, FILE_MAX + 1 - len)) > 0)
+		size_t most = st.st_size < FILE_MAX ? (size_t)st.st_size : FILE_MAX + 1;
+
+		text = mem_alloc(most + 1);
+		while (len < most && (got = read(fd, text + len, most - len)) > 0)
 			len += (size_t)got;
 		if (got < 0 || len > FILE_MAX) {
 			config_error(load, by, "cannot read %s: %s", file,

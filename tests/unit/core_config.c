@@ -306,9 +306,9 @@ static const struct {
 	/* values */
 	{ "queue { directory = \"spool\" }\n",
 	  "a.conf:1: directory = \"spool\" is not understood - it is an absolute path, as in \"/etc/sendoff/secret\"\n" },
-	{ "queue { max_size = 1M }\n", "a.conf:1: max_size = 1M is too little - at least 16M\n" },
-	{ "queue { max_size = 20M }\n",
-	  "a.conf: max_message_size is larger than max_size - the queue could not hold one such message\n" },
+	{ "queue { max_size = 1k }\n", "a.conf:1: max_size = 1k is too little - at least 1.0M\n" },
+	{ "queue { max_size = 20M\n max_message_size = 21M }\n",
+	  "a.conf:2: max_message_size is larger than max_size - the queue could not hold one such message\n" },
 	{ "log_level = verbose\n",
 	  "a.conf:1: log_level = \"verbose\" is not known - it is error, warning, notice, info or debug\n" },
 	{ "log_level = inof\n", "a.conf:1: log_level = \"inof\" is not known - did you mean info?\n" },
