@@ -27,11 +27,11 @@ struct helper;
 struct delivery_setup {
 	struct loop *loop;
 	struct queue *queue;
-	struct config *config;                /* takes a reference of its own */
+	struct config *config; /* takes a reference of its own */
 	struct dns *dns;
 	struct tls_client *tls;
-	struct helper *helper;                /* runs secret_command; NULL: such accounts wait and say why */
-	const char *credentials_directory;    /* for secret_credential; NULL: $CREDENTIALS_DIRECTORY */
+	struct helper *helper;             /* runs secret_command; NULL: such accounts wait and say why */
+	const char *credentials_directory; /* for secret_credential; NULL: $CREDENTIALS_DIRECTORY */
 };
 
 /* Starts to deliver in the loop's next turn. Never NULL. The setup is copied; what it points to outlives delivery. */

@@ -1,0 +1,48 @@
+/*
+ * bounce - telling senders: reports of failure and success, delay warnings, expiry (RFC 3461, 3464).
+ *
+ * Promise: one operation accepts the report and lets the reported recipients leave, so none is lost and none is told
+ *          twice. A report that cannot be queued stays owed and is tried again. Never about a message that has the null
+ *          reverse-path itself.
+ * Owns:    reports under way (at most BOUNCE_MAX, each one header or one chunk in memory).
+ * Never:   reads a clock. Logs what was reported and given up.
+ * Threads: the queue's.
+ */
+#ifndef BOUNCE_H
+#define BOUNCE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "delivery/moment.h"
+#include "delivery/scheduler.h"
+#include "queue/queue.h"
+
+enum {
+	BOUNCE_MAX = 32,    /* reports and expiries under way */
+	BOUNCE_RCPTS = 200, /* recipients in one report; the rest go into the next */
+};
+
+struct bounce {
+	struct queue *queue;
+	struct scheduler *scheduler;
+	struct list tasks;
+	size_t count;
+	/* Timers that were passed over; the calendar is rewound then. INT64_MAX: none. */
+	int64_t again_boot_ms;
+	uint64_t expired; /* recipients since start */
+	bool is_failing;  /* the last report could not be queued: said once */
+	struct moment now;
+};
+
+void bounce_init(struct bounce *b, struct queue *queue, struct scheduler *scheduler);
+void bounce_fini(struct bounce *b);
+/* Another timer of a message can be taken on. */
+bool bounce_has_room(const struct bounce *b);
+/* A QUEUE_TIMER_REPORT, _WARN, _EXPIRE or _RELEASE has come. */
+void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now);
+/* Some lane came into trouble: mail that waited for a first attempt may have had it. */
+void bounce_tried(struct bounce *b, struct moment now);
+
+#endif

@@ -1,0 +1,76 @@
+/*
+ * flow - one submitter's mail of one priority for one target, as far as it is at work.
+ *
+ * Holds:   a cursor into the schedule and where the flow stands in line at each of its lanes; never a message.
+ * Never:   decides which lane; that is the scheduler's.
+ * Threads: any, one object per thread.
+ *
+ * A flow is `is_active` while there may be due mail behind its cursor; else `wake_ms` says when its next entry is due.
+ * Entries before the cursor are in flight or gone: when one comes back, flow_back() moves the cursor before it.
+ */
+#ifndef FLOW_H
+#define FLOW_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "delivery/flight.h"
+#include "queue/queue.h"
+
+enum { FLOW_LANES = 16 }; /* most lanes of a target that are looked at */
+
+struct flow;
+struct lane;
+
+struct flow_seat {
+	struct list node; /* in a band of the lane */
+	struct lane *lane;
+	struct flow *flow;
+};
+
+struct flow {
+	struct list node;  /* the scheduler's: idle or active */
+	struct flow *next; /* of the same hash */
+	uint32_t id;
+	char *target, *submitter;
+	uint8_t band;
+	struct queue_due cursor;
+	bool is_active;
+	bool is_resting;      /* an operation that puts it to rest is on its way */
+	bool is_touched;      /* something happened meanwhile */
+	int64_t wake_ms;      /* wall clock; not active: the first entry that is known; INT64_MAX: none */
+	int64_t idle_boot_ms; /* not active since */
+	struct flow_seat seats[FLOW_LANES];
+	size_t seat_count;
+};
+
+struct flow *flow_new(uint32_t id, const struct queue_flow *name);
+void flow_free(struct flow *flow); /* leaves all lists */
+/* Takes it out of the lines of its lanes. */
+void flow_leave(struct flow *flow);
+
+/* An entry at `due_ms` has come (back) into the schedule. */
+void flow_back(struct flow *flow, int64_t due_ms);
+
+enum flow_peek { FLOW_DUE, FLOW_LATER, FLOW_BROKEN };
+/* The first entry behind the cursor that is not in flight. FLOW_DUE: *out is due, and the cursor stands before it.
+ * FLOW_LATER: *out_wake_ms is when it will be, INT64_MAX when there is none. An entry further in the future than
+ * `horizon_ms` was put there by a wrong clock and counts as due, unless its message is held until then. */
+enum flow_peek flow_peek(struct flow *flow, struct queue_view *view, const struct flight *flight, int64_t now_ms,
+			 int64_t horizon_ms, struct queue_due *out, int64_t *out_wake_ms);
+
+/* All flows at work, by id. */
+struct flow_table {
+	struct flow **buckets;
+	size_t size, count;
+};
+void flow_table_init(struct flow_table *t);
+void flow_table_fini(struct flow_table *t); /* frees the flows */
+void flow_table_add(struct flow_table *t, struct flow *flow);
+struct flow *flow_table_find(const struct flow_table *t, uint32_t id);
+/* Takes it out and frees it. */
+void flow_table_drop(struct flow_table *t, struct flow *flow);
+
+#endif

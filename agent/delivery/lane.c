@@ -1,0 +1,322 @@
+#include "delivery/lane.h"
+
+#include <arpa/inet.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/mem.h"
+#include "base/text.h"
+#include "delivery/backoff.h"
+
+struct lane *lane_new(const char *name, struct moment now)
+{
+	struct lane *lane = MEM_NEW(struct lane);
+
+	list_init(&lane->node);
+	lane->name = mem_strdup(name);
+	lane->limit = 1;
+	lane->look_boot_ms = INT64_MAX;
+	lane->bucket.tokens = -1; /* not known yet: lane_configure() fills it */
+	lane->bucket.at_boot_ms = now.boot_ms;
+	for (int i = 0; i < LANE_BANDS; i++)
+		list_init(&lane->bands[i]);
+	return lane;
+}
+
+void lane_free(struct lane *lane)
+{
+	if (!lane)
+		return;
+	list_remove(&lane->node);
+	mem_free(lane->name);
+	mem_free(lane->paused_by);
+	mem_free(lane);
+}
+
+static bool same(const char *a, const char *b)
+{
+	return a == b || (a && b && strcmp(a, b) == 0);
+}
+
+static bool account_differs(const struct config_smarthost *a, const struct config_smarthost *b)
+{
+	return !same(a->host, b->host) || a->port != b->port || a->tls != b->tls || a->auth != b->auth ||
+	       !same(a->user, b->user) || !same(a->secret_file, b->secret_file) ||
+	       !same(a->secret_command, b->secret_command) || !same(a->secret_credential, b->secret_credential) ||
+	       a->tls_verify != b->tls_verify || !same(a->tls_ca, b->tls_ca) || !same(a->tls_name, b->tls_name) ||
+	       !same(a->tls_certificate, b->tls_certificate) || !same(a->tls_key, b->tls_key) ||
+	       !same(a->tls_minimum, b->tls_minimum) || a->tls_pins.count != b->tls_pins.count;
+}
+
+/* Where it is does not depend on the machine's network, or its name needs no resolver. */
+static void locate(struct lane *lane, const char *host)
+{
+	struct in_addr v4;
+	struct in6_addr v6;
+	bool is_v4 = inet_pton(AF_INET, host, &v4) == 1, is_v6 = inet_pton(AF_INET6, host, &v6) == 1;
+
+	lane->is_local = host[0] == '/' || span_equals_fold(span_str(host), SPAN("localhost")) ||
+			 (is_v4 && (ntohl(v4.s_addr) >> 24) == 127) || (is_v6 && IN6_IS_ADDR_LOOPBACK(&v6));
+	lane->needs_dns = host[0] != '/' && !is_v4 && !is_v6;
+}
+
+bool lane_configure(struct lane *lane, const struct config_smarthost *host, struct moment now)
+{
+	bool differs = lane->host && host && account_differs(lane->host, host);
+	uint32_t capacity = host ? host->rate.count : 0;
+
+	lane->host = host;
+	if (!host)
+		return differs;
+	locate(lane, host->host);
+	if (lane->limit > host->connections)
+		lane->limit = host->connections ? host->connections : 1;
+	if (lane->bucket.tokens < 0 || lane->bucket.tokens > capacity) {
+		lane->bucket.tokens = capacity;
+		lane->bucket.at_boot_ms = now.boot_ms;
+	}
+	return differs;
+}
+
+static int64_t longest_wait(const struct lane *lane)
+{
+	int64_t max = LANE_THROTTLE_MAX_MS + LANE_THROTTLE_MAX_MS / 8;
+
+	if (lane->host && lane->host->reconnect.max_ms + lane->host->reconnect.max_ms / 8 > max)
+		max = lane->host->reconnect.max_ms + lane->host->reconnect.max_ms / 8;
+	return max;
+}
+
+void lane_restore(struct lane *lane, const struct queue_lane *record, struct moment now)
+{
+	int64_t wait = record->retry_ms - now.wall_ms;
+
+	if (record->paused_by[0]) {
+		mem_free(lane->paused_by);
+		lane->paused_by = mem_strdup(record->paused_by);
+		lane->paused_wall_ms = record->paused_ms;
+	}
+	if (record->trouble != TRAFFIC_LANE && record->trouble != TRAFFIC_ACCOUNT)
+		return;
+	lane->trouble = (enum traffic_trouble)record->trouble;
+	lane->is_parked = record->parked;
+	lane->failures = record->failures;
+	lane->since_wall_ms = record->since_ms;
+	lane->retry_boot_ms = now.boot_ms + (wait < 0 ? 0 : moment_min(wait, longest_wait(lane)));
+	lane->look_boot_ms = lane->retry_boot_ms;
+	snprintf(lane->error, sizeof lane->error, "%s", record->error);
+}
+
+bool lane_record(const struct lane *lane, struct moment now, struct queue_lane *out)
+{
+	*out = (struct queue_lane){
+		.name = lane->name,
+		.failures = lane->failures,
+		.since_ms = lane->since_wall_ms,
+		.retry_ms = lane->trouble ? moment_wall(now, lane->retry_boot_ms) : 0,
+		.trouble = (uint8_t)lane->trouble,
+		.parked = lane->is_parked,
+		.error = lane->error,
+		.paused_by = lane->paused_by ? lane->paused_by : "",
+		.paused_ms = lane->paused_wall_ms,
+	};
+	return lane->trouble || lane->paused_by;
+}
+
+bool lane_is_well(const struct lane *lane)
+{
+	return lane->host && lane->trouble == TRAFFIC_WELL && !lane->paused_by;
+}
+
+bool lane_may_work(const struct lane *lane, struct moment now)
+{
+	return lane->host && !lane->paused_by && (lane->trouble == TRAFFIC_WELL || now.boot_ms >= lane->retry_boot_ms);
+}
+
+bool lane_has_slot(const struct lane *lane, struct moment now)
+{
+	uint32_t open = lane->connecting + lane->ready;
+
+	if (!lane_may_work(lane, now))
+		return false;
+	if (lane->trouble)
+		return open == 0;
+	/* As many on their way as work already: fast enough to rise, slow enough not to knock a door down. */
+	return open < lane->limit && lane->connecting < (lane->ready ? lane->ready : 1);
+}
+
+bool lane_has_turn(const struct lane *lane, struct moment now)
+{
+	return lane_may_work(lane, now) && (!lane->trouble || lane->jobs == 0);
+}
+
+/* Only one more connection failed: the others go on, and for a while no further one is tried. */
+static void crowd(struct lane *lane, uint32_t others, struct chance *chance, struct moment now)
+{
+	lane->limit = others;
+	if (lane->crowded < UINT32_MAX)
+		lane->crowded++;
+	lane->limit_boot_ms = now.boot_ms + backoff_ms(&lane->host->reconnect, lane->crowded, chance);
+}
+
+static int64_t wait_ms(const struct lane *lane, const struct lane_failure *failure, struct chance *chance)
+{
+	static const struct config_backoff throttle = { .first_ms = LANE_THROTTLE_MS,
+							.factor = 2,
+							.max_ms = LANE_THROTTLE_MAX_MS };
+
+	if (failure->is_parked)
+		return chance_jitter(chance, LANE_PARK_MS);
+	return backoff_ms(failure->is_throttled ? &throttle : &lane->host->reconnect, lane->failures, chance);
+}
+
+bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t others, struct chance *chance,
+		 struct moment now)
+{
+	if (!lane->host)
+		return false;
+	lane->tried_wall_ms = now.wall_ms;
+	if (others && failure->trouble == TRAFFIC_LANE && !lane->trouble) {
+		crowd(lane, others, chance, now);
+		return false;
+	}
+	/* Connections of a lane that already waits fall down one after another: that is one failure, not many. */
+	if (lane->trouble && now.boot_ms < lane->retry_boot_ms && (lane->is_parked || !failure->is_parked))
+		return false;
+	if (!lane->trouble)
+		lane->since_wall_ms = now.wall_ms;
+	if (lane->failures < UINT32_MAX)
+		lane->failures++;
+	lane->trouble = failure->trouble;
+	lane->is_parked = failure->is_parked;
+	lane->retry_boot_ms = now.boot_ms + wait_ms(lane, failure, chance);
+	lane->look_boot_ms = lane->retry_boot_ms;
+	lane->limit = 1;
+	snprintf(lane->error, sizeof lane->error, "%s", failure->text);
+	lane->is_dirty = true;
+	return true;
+}
+
+static void forget(struct lane *lane)
+{
+	lane->trouble = TRAFFIC_WELL;
+	lane->is_parked = false;
+	lane->failures = 0;
+	lane->since_wall_ms = 0;
+	lane->retry_boot_ms = 0;
+	lane->crowded = 0;
+	lane->limit_boot_ms = 0;
+	lane->error[0] = '\0';
+}
+
+bool lane_succeeded(struct lane *lane, struct moment now)
+{
+	bool was_in_trouble = lane->trouble != TRAFFIC_WELL;
+
+	lane->tried_wall_ms = now.wall_ms;
+	if (!was_in_trouble)
+		return false;
+	forget(lane);
+	lane->is_dirty = true;
+	lane->look = true;
+	return true;
+}
+
+void lane_rise(struct lane *lane, struct moment now)
+{
+	lane->success_wall_ms = now.wall_ms;
+	if (!lane->host || lane->limit >= lane->host->connections || now.boot_ms < lane->limit_boot_ms)
+		return;
+	lane->limit++;
+	lane->look = true;
+}
+
+void lane_wake(struct lane *lane)
+{
+	if (lane->trouble)
+		lane->is_dirty = true;
+	forget(lane);
+	lane->look = true;
+}
+
+void lane_pause(struct lane *lane, const char *by, struct moment now)
+{
+	char *copy = mem_strdup(by[0] ? by : "somebody");
+
+	mem_free(lane->paused_by);
+	lane->paused_by = copy;
+	lane->paused_wall_ms = now.wall_ms;
+	lane->is_dirty = true;
+}
+
+void lane_resume(struct lane *lane)
+{
+	if (lane->paused_by)
+		lane->is_dirty = true;
+	mem_free(lane->paused_by);
+	lane->paused_by = NULL;
+	lane->paused_wall_ms = 0;
+	lane_wake(lane);
+}
+
+static void fill(struct lane *lane, struct moment now)
+{
+	struct lane_bucket *b = &lane->bucket;
+	const struct config_rate *rate = &lane->host->rate;
+	double gained = (double)(now.boot_ms - b->at_boot_ms) * rate->count / (double)rate->per_ms;
+
+	b->tokens = b->tokens + gained > rate->count ? rate->count : b->tokens + gained;
+	b->at_boot_ms = now.boot_ms;
+}
+
+static bool has_rate(const struct lane *lane)
+{
+	return lane->host && lane->host->rate.count && lane->host->rate.per_ms > 0;
+}
+
+bool lane_take_token(struct lane *lane, struct moment now)
+{
+	if (!has_rate(lane))
+		return true;
+	fill(lane, now);
+	if (lane->bucket.tokens < 1)
+		return false;
+	lane->bucket.tokens -= 1;
+	lane->bucket.is_changed = true;
+	return true;
+}
+
+int64_t lane_token_ms(struct lane *lane, struct moment now)
+{
+	const struct config_rate *rate = lane->host ? &lane->host->rate : NULL;
+
+	if (!has_rate(lane))
+		return 0;
+	fill(lane, now);
+	if (lane->bucket.tokens >= 1)
+		return 0;
+	return now.boot_ms + (int64_t)((1 - lane->bucket.tokens) * (double)rate->per_ms / rate->count) + 1;
+}
+
+size_t lane_bucket_print(const struct lane *lane, struct moment now, char out[LANE_BUCKET_SIZE])
+{
+	int len = snprintf(out, LANE_BUCKET_SIZE, "%.3f %" PRId64, lane->bucket.tokens,
+			   moment_wall(now, lane->bucket.at_boot_ms));
+
+	return len > 0 && len < LANE_BUCKET_SIZE ? (size_t)len : 0;
+}
+
+void lane_bucket_restore(struct lane *lane, const char *text, struct moment now)
+{
+	double tokens;
+	int64_t wall_ms;
+
+	if (!has_rate(lane) || sscanf(text, "%lf %" SCNd64, &tokens, &wall_ms) != 2 || !(tokens >= 0))
+		return;
+	if (wall_ms > now.wall_ms)
+		wall_ms = now.wall_ms; /* the clock went back: as if nothing had flowed in meanwhile */
+	lane->bucket.tokens = tokens > lane->host->rate.count ? lane->host->rate.count : tokens;
+	lane->bucket.at_boot_ms = moment_boot(now, wall_ms);
+	fill(lane, now);
+}

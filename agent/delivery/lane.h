@@ -1,0 +1,119 @@
+/*
+ * lane - a place mail goes, its health and its limits: one per smart host (an MX domain's will be one more kind).
+ *
+ * Decides: whether it may be tried now, how many connections it may have, when it is probed after a failure, whether
+ *          the rate allows a message. A failing lane waits, never its mail.
+ * Never:   reads a clock, writes, logs. `is_dirty` says that its record in the queue is out of date.
+ * Threads: any, one object per thread.
+ *
+ * Health: WELL -> (failure without another working connection) -> trouble, failures 1; at retry one probe, one
+ * connection with one message; the first reply about a message makes it WELL again, a failure doubles the wait.
+ * Parked (the account was refused): the same, but the wait is PARK_MS until released. Paused: an operator's word,
+ * independent of health.
+ */
+#ifndef LANE_H
+#define LANE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "config.h"
+#include "delivery/chance.h"
+#include "delivery/moment.h"
+#include "queue/queue.h"
+#include "traffic.h"
+
+enum {
+	LANE_BANDS = 4, /* priority bands served in order; higher numbers share the last */
+	LANE_ERROR_MAX = 512,
+	LANE_PARK_MS = 60 * 60 * 1000,     /* a refused account is tried once after this long */
+	LANE_THROTTLE_MS = 10 * 60 * 1000, /* "too much, not now": first wait, doubling to LANE_THROTTLE_MAX_MS */
+	LANE_THROTTLE_MAX_MS = 4 * 60 * 60 * 1000,
+};
+
+/* A token bucket: holds at most one period's worth, fills evenly. */
+struct lane_bucket {
+	double tokens;
+	int64_t at_boot_ms; /* when `tokens` was right */
+	bool is_changed;    /* since it was stored last */
+};
+
+struct lane {
+	struct list node; /* its owner's */
+	char *name;
+	const struct config_smarthost *host; /* of the owner's configuration; NULL: no longer configured */
+	bool is_local, needs_dns;            /* loopback or Unix socket; has a name to look up */
+
+	enum traffic_trouble trouble;
+	bool is_parked;
+	uint32_t failures;
+	int64_t since_wall_ms, retry_boot_ms;
+	char error[LANE_ERROR_MAX];
+	char *paused_by; /* NULL: not paused */
+	int64_t paused_wall_ms;
+	bool is_dirty;
+
+	uint32_t limit;             /* connections allowed now */
+	uint32_t crowded;           /* failures in a row while other connections worked */
+	int64_t limit_boot_ms;      /* it does not rise before this */
+	uint32_t connecting, ready; /* connections on their way, and past the login */
+	uint32_t idle, ahead;       /* of the ready ones: without work; able to take one more message behind theirs */
+	uint32_t jobs;              /* messages handed out and not yet settled or returned */
+	struct lane_bucket bucket;
+
+	struct list bands[LANE_BANDS]; /* flows that may have mail for it (scheduler) */
+	bool look;                     /* something changed: see whether it has work (scheduler) */
+	int64_t look_boot_ms;          /* when something changes by itself; INT64_MAX: never */
+
+	int64_t tried_wall_ms; /* when an attempt last came to an end, well or not; 0: never since start */
+	int64_t success_wall_ms;
+	uint64_t delivered, deferred, bounced;
+};
+
+struct lane *lane_new(const char *name, struct moment now);
+void lane_free(struct lane *lane); /* NULL is fine */
+
+/* True when what matters to the account changed: host, port, TLS, user or the secret's place. */
+bool lane_configure(struct lane *lane, const struct config_smarthost *host, struct moment now);
+/* From the queue at start; a retry time that a wrong clock invented is cut to the longest wait there can be. */
+void lane_restore(struct lane *lane, const struct queue_lane *record, struct moment now);
+/* Its record; texts are the lane's. False: nothing to remember, the record may go. */
+bool lane_record(const struct lane *lane, struct moment now, struct queue_lane *out);
+
+/* No trouble and not paused: it takes its mail, and lanes behind it in a target get none. */
+bool lane_is_well(const struct lane *lane);
+/* A connection may be opened or used now: well, or its time has come for one probe. Knows nothing of slots. */
+bool lane_may_work(const struct lane *lane, struct moment now);
+/* One more connection may be opened. */
+bool lane_has_slot(const struct lane *lane, struct moment now);
+/* One more message may be handed to a connection (a probe gets one). */
+bool lane_has_turn(const struct lane *lane, struct moment now);
+
+struct lane_failure {
+	enum traffic_trouble trouble; /* LANE or ACCOUNT */
+	bool is_parked, is_throttled; /* ACCOUNT */
+	const char *text;             /* for people */
+};
+/* A connection failed; `others` is how many other connections still work. True when the lane's health changed. */
+bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t others, struct chance *chance,
+		 struct moment now);
+/* The other side spoke about a message. True when the lane had been in trouble. */
+bool lane_succeeded(struct lane *lane, struct moment now);
+/* A message was delivered: one more connection may be tried. */
+void lane_rise(struct lane *lane, struct moment now);
+/* Forgets trouble and backoff; the rate is still kept. */
+void lane_wake(struct lane *lane);
+void lane_pause(struct lane *lane, const char *by, struct moment now);
+void lane_resume(struct lane *lane);
+
+/* Rate limit: takes a token, or false. */
+bool lane_take_token(struct lane *lane, struct moment now);
+/* Boot time when there will be one; 0: there is one now. */
+int64_t lane_token_ms(struct lane *lane, struct moment now);
+/* Kept across restarts as text, "tokens wall-ms". */
+enum { LANE_BUCKET_SIZE = 64 };
+size_t lane_bucket_print(const struct lane *lane, struct moment now, char out[LANE_BUCKET_SIZE]);
+void lane_bucket_restore(struct lane *lane, const char *text, struct moment now);
+
+#endif

@@ -1,0 +1,963 @@
+#include "delivery/scheduler.h"
+
+#include <assert.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "delivery/backoff.h"
+#include "route.h"
+
+enum {
+	WRITE_AGAIN_MS = 5000, /* after an operation about lanes failed */
+	WAKE_STEP_MS = 100,    /* idle flows are looked through at most this often */
+	REST_BATCH = 64,
+	NETWORK_JITTER_MS = 2000,
+	DOUBT_MS = 60 * 60 * 1000, /* slack of the horizon: pauses of doubtful recipients */
+};
+
+/* ---------------------------------------------------------------- lanes and flows find each other */
+
+static struct lane *find_lane(const struct scheduler *s, struct span name)
+{
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		if (span_equals(span_str(lane->name), name))
+			return lane;
+	}
+	return NULL;
+}
+
+struct lane *scheduler_lane(struct scheduler *s, const char *name)
+{
+	struct lane *lane = find_lane(s, span_str(name));
+
+	return lane && lane->host ? lane : NULL;
+}
+
+/* The next name of a target; false at its end. */
+static bool next_name(struct span *io_target, struct span *out_name)
+{
+	size_t comma = span_find(*io_target, ',');
+
+	if (!io_target->len)
+		return false;
+	*out_name = span_trim(span_first(*io_target, comma));
+	*io_target = span_from(*io_target, comma + 1);
+	return true;
+}
+
+static void bind_flow(struct scheduler *s, struct flow *flow)
+{
+	struct span target = span_str(flow->target), name;
+
+	flow_leave(flow);
+	flow->seat_count = 0;
+	while (flow->seat_count < FLOW_LANES && next_name(&target, &name)) {
+		struct lane *lane = find_lane(s, name);
+
+		if (!lane)
+			continue;
+		struct flow_seat *seat = &flow->seats[flow->seat_count++];
+
+		list_init(&seat->node);
+		seat->flow = flow;
+		seat->lane = lane;
+	}
+}
+
+static void join_lines(struct flow *flow)
+{
+	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
+
+	for (size_t i = 0; i < flow->seat_count; i++)
+		if (list_is_empty(&flow->seats[i].node))
+			list_append(&flow->seats[i].lane->bands[band], &flow->seats[i].node);
+}
+
+/* Offline, mail passes a lane over like a failing one: a local one behind it may take it. */
+static bool has_network(const struct scheduler *s, const struct lane *lane)
+{
+	const struct network *n = &s->network;
+
+	return lane->is_local || !n->is_offline || (n->dns_only && !lane->needs_dns);
+}
+
+static bool takes_mail(const struct scheduler *s, const struct lane *lane)
+{
+	return lane_is_well(lane) && has_network(s, lane);
+}
+
+/* The lanes that this flow's mail concerns: up to the first that takes it. */
+static void look_for(struct scheduler *s, struct flow *flow)
+{
+	for (size_t i = 0; i < flow->seat_count; i++) {
+		flow->seats[i].lane->look = true;
+		if (takes_mail(s, flow->seats[i].lane))
+			break;
+	}
+}
+
+static void look_everywhere(struct scheduler *s)
+{
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
+		LIST_ENTRY(node, struct lane, node)->look = true;
+}
+
+static bool may_serve(const struct scheduler *s, const struct lane *lane, const struct flow *flow)
+{
+	for (size_t i = 0; i < flow->seat_count && flow->seats[i].lane != lane; i++)
+		if (takes_mail(s, flow->seats[i].lane))
+			return false;
+	return true;
+}
+
+/* ---------------------------------------------------------------- flows */
+
+static void activate(struct scheduler *s, struct flow *flow)
+{
+	flow->is_touched = true;
+	if (!flow->is_active) {
+		flow->is_active = true;
+		flow->wake_ms = INT64_MAX;
+		/* From the front: it passes over what is in flight, and no early entry can be missed. */
+		flow->cursor = (struct queue_due){ 0 };
+		list_remove(&flow->node);
+		join_lines(flow);
+	}
+	look_for(s, flow);
+}
+
+static void idle_until(struct scheduler *s, struct flow *flow, int64_t wake_ms, struct moment now)
+{
+	flow->is_active = false;
+	flow->wake_ms = wake_ms;
+	flow->idle_boot_ms = now.boot_ms;
+	flow_leave(flow);
+	list_append(&s->idle, &flow->node);
+	s->wake_wall_ms = moment_min(s->wake_wall_ms, wake_ms);
+}
+
+static struct flow *add_flow(struct scheduler *s, uint32_t id, const struct queue_flow *name, struct moment now)
+{
+	struct flow *flow = flow_new(id, name);
+
+	flow_table_add(&s->flows, flow);
+	bind_flow(s, flow);
+	idle_until(s, flow, INT64_MAX, now);
+	return flow;
+}
+
+void scheduler_news(struct scheduler *s, const struct queue_news *news, struct moment now)
+{
+	struct flow *flow;
+
+	s->now = now;
+	if (news->kind != QUEUE_NEWS_FLOW)
+		return;
+	flow = flow_table_find(&s->flows, news->flow_id);
+	if (!flow) {
+		if (news->due_ms > now.wall_ms + SCHEDULER_REST_MS)
+			return; /* its timer brings it */
+		flow = add_flow(s, news->flow_id, &news->flow, now);
+	}
+	flow->is_touched = true;
+	if (news->due_ms <= now.wall_ms || flow->is_active) {
+		flow_back(flow, news->due_ms);
+		activate(s, flow);
+	} else if (news->due_ms < flow->wake_ms) {
+		flow->wake_ms = news->due_ms;
+		s->wake_wall_ms = moment_min(s->wake_wall_ms, news->due_ms);
+	}
+}
+
+void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now)
+{
+	struct flow *flow = flow_table_find(&s->flows, flow_id);
+	struct queue_view *view;
+	struct queue_flow name;
+
+	s->now = now;
+	if (!flow && (view = queue_view(s->queue)) && queue_view_flow(view, flow_id, &name) == QUEUE_OK)
+		flow = add_flow(s, flow_id, &name, now);
+	if (flow)
+		activate(s, flow);
+}
+
+static void wake_flows(struct scheduler *s, struct moment now)
+{
+	struct list *next;
+
+	if (now.wall_ms < s->wake_wall_ms)
+		return;
+	s->wake_wall_ms = INT64_MAX;
+	for (struct list *node = list_first(&s->idle); node; node = next) {
+		struct flow *flow = LIST_ENTRY(node, struct flow, node);
+
+		next = list_next(&s->idle, node);
+		if (flow->wake_ms <= now.wall_ms)
+			activate(s, flow);
+		else
+			s->wake_wall_ms = moment_min(s->wake_wall_ms, flow->wake_ms);
+	}
+	if (s->wake_wall_ms < now.wall_ms + WAKE_STEP_MS)
+		s->wake_wall_ms = now.wall_ms + WAKE_STEP_MS;
+}
+
+struct rest {
+	struct scheduler *s;
+	size_t count;
+	uint32_t ids[REST_BATCH];
+};
+
+static void rested(void *arg, enum queue_err err, uint64_t id)
+{
+	struct rest *rest = arg;
+
+	(void)id;
+	for (size_t i = 0; i < rest->count; i++) {
+		struct flow *flow = flow_table_find(&rest->s->flows, rest->ids[i]);
+
+		if (!flow || !flow->is_resting)
+			continue;
+		flow->is_resting = false;
+		if (err && err != QUEUE_NOT_FOUND) { /* its timer stands where it stood: try again */
+			flow->idle_boot_ms = rest->s->now.boot_ms;
+			continue;
+		}
+		if (!flow->is_active && !flow->is_touched)
+			flow_table_drop(&rest->s->flows, flow);
+	}
+	mem_free(rest);
+}
+
+/* Flows without due mail leave memory; their timer in the queue brings them back. */
+static void rest_flows(struct scheduler *s, struct moment now)
+{
+	struct queue_op *op = NULL;
+	struct rest *rest = NULL;
+	struct list *next;
+
+	for (struct list *node = list_first(&s->idle); node; node = next) {
+		struct flow *flow = LIST_ENTRY(node, struct flow, node);
+
+		next = list_next(&s->idle, node);
+		if (now.boot_ms < flow->idle_boot_ms + SCHEDULER_REST_MS || (rest && rest->count == REST_BATCH))
+			break;
+		if (flow->is_resting || flow->wake_ms <= now.wall_ms + SCHEDULER_REST_MS)
+			continue;
+		if (!op) {
+			op = queue_op_new(s->queue);
+			rest = MEM_NEW(struct rest);
+			rest->s = s;
+		}
+		flow->is_resting = true;
+		flow->is_touched = false;
+		rest->ids[rest->count++] = flow->id;
+		queue_op_flow_rest(op, flow->id);
+	}
+	if (op)
+		queue_op_submit(op, rested, rest);
+}
+
+/* ---------------------------------------------------------------- picking */
+
+/* The first flow in line with due mail for the lane; those without leave the line. */
+static struct flow *next_flow(struct scheduler *s, struct lane *lane, struct queue_view *view, struct moment now,
+			      struct queue_due *out_due)
+{
+	int64_t horizon_ms = now.wall_ms + s->horizon_ms, wake_ms;
+	struct list *next;
+
+	for (int band = 0; band < LANE_BANDS; band++) {
+		struct list *line = &lane->bands[band];
+
+		for (struct list *node = list_first(line); node; node = next) {
+			struct flow *flow = LIST_ENTRY(node, struct flow_seat, node)->flow;
+
+			next = list_next(line, node);
+			if (!may_serve(s, lane, flow))
+				continue;
+			switch (flow_peek(flow, view, &s->flight, now.wall_ms, horizon_ms, out_due, &wake_ms)) {
+			case FLOW_DUE: return flow;
+			case FLOW_LATER: idle_until(s, flow, wake_ms, now); break;
+			case FLOW_BROKEN: /* a damaged or unreadable file: again in a while */
+				idle_until(s, flow, now.wall_ms + WRITE_AGAIN_MS, now);
+				break;
+			}
+		}
+	}
+	return NULL;
+}
+
+/* One message was taken: the lane's other flows of the band come first now. */
+static void to_the_end(struct lane *lane, struct flow *flow)
+{
+	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
+
+	for (size_t i = 0; i < flow->seat_count; i++)
+		if (flow->seats[i].lane == lane) {
+			list_remove(&flow->seats[i].node);
+			list_append(&lane->bands[band], &flow->seats[i].node);
+		}
+}
+
+static bool is_open(const struct scheduler *s, const struct lane *lane)
+{
+	return !s->is_stopped && !s->paused_by && s->flight.count < SCHEDULER_FLIGHT_MAX && lane->host;
+}
+
+/* Recipients of the same message that are due and next in the schedule share the transaction. */
+static struct scheduler_job *gather(struct scheduler *s, struct lane *lane, struct flow *flow, struct queue_view *view,
+				    struct queue_due due, struct moment now)
+{
+	size_t max = lane->host->recipients_per_message ? lane->host->recipients_per_message : 1, room = 1;
+	struct scheduler_job *job = mem_alloc(sizeof *job + sizeof due);
+	struct queue_due next = due;
+
+	*job = (struct scheduler_job){
+		.lane = lane, .flow_id = flow->id, .id = due.id, .at_wall_ms = now.wall_ms, .at_boot_ms = now.boot_ms
+	};
+	do {
+		if (!flight_find(&s->flight, next.id, next.n)) {
+			if (job->count == room) {
+				room *= 2;
+				job = mem_realloc(job, 1, sizeof *job + room * sizeof due);
+			}
+			job->due[job->count++] = next;
+			flight_add(&s->flight, next.id, next.n, lane);
+		}
+		flow->cursor = next;
+	} while (job->count < max && queue_view_due(view, flow->id, flow->cursor, &next) == QUEUE_OK &&
+		 next.id == due.id && (next.due_ms <= now.wall_ms || next.due_ms == due.due_ms));
+	return job;
+}
+
+struct scheduler_job *scheduler_take(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	struct queue_view *view;
+	struct queue_due due;
+	struct flow *flow;
+
+	s->now = now;
+	if (!is_open(s, lane) || !lane_has_turn(lane, now) || !(view = queue_view(s->queue)))
+		return NULL;
+	flow = next_flow(s, lane, view, now, &due);
+	if (!flow) {
+		/* A probe that found nothing to carry has proven the way as far as it goes. */
+		if (lane->trouble && !lane->jobs && scheduler_spoke(s, lane, now))
+			lane->look = true;
+		return NULL;
+	}
+	if (!lane_take_token(lane, now)) {
+		lane->look_boot_ms = lane_token_ms(lane, now);
+		return NULL;
+	}
+	lane->jobs++;
+	lane->look = true;
+	to_the_end(lane, flow);
+	return gather(s, lane, flow, view, due, now);
+}
+
+void scheduler_return(struct scheduler *s, const struct scheduler_job *job, size_t i, struct moment now)
+{
+	struct flow *flow = flow_table_find(&s->flows, job->flow_id);
+
+	s->now = now;
+	if (!flight_remove(&s->flight, job->id, job->due[i].n))
+		return;
+	if (!flow) {
+		scheduler_flow_due(s, job->flow_id, now);
+		return;
+	}
+	flow_back(flow, job->due[i].due_ms);
+	activate(s, flow);
+}
+
+void scheduler_settled(struct scheduler *s, const struct scheduler_job *job, size_t i)
+{
+	if (s->flight.count == SCHEDULER_FLIGHT_MAX)
+		look_everywhere(s);
+	flight_remove(&s->flight, job->id, job->due[i].n);
+}
+
+void scheduler_job_end(struct scheduler *s, struct scheduler_job *job)
+{
+	(void)s;
+	assert(job->lane->jobs > 0);
+	job->lane->jobs--;
+	job->lane->look = true;
+}
+
+void scheduler_job_free(struct scheduler_job *job)
+{
+	mem_free(job);
+}
+
+/* ---------------------------------------------------------------- what is to be done */
+
+/* Whether the lane has something to do now; may set when to look again. */
+static bool look(struct scheduler *s, struct lane *lane, struct moment now, struct scheduler_action *out)
+{
+	struct queue_view *view;
+	struct queue_due due;
+	int64_t token_ms;
+	bool has_slot, has_turn;
+
+	lane->look = false;
+	if (!is_open(s, lane) || lane->paused_by)
+		return false;
+	if (!lane_may_work(lane, now)) {
+		lane->look_boot_ms = lane->retry_boot_ms;
+		return false;
+	}
+	token_ms = lane_token_ms(lane, now);
+	if (token_ms) {
+		lane->look_boot_ms = token_ms;
+		return false;
+	}
+	has_turn = lane->idle + lane->ahead > 0 && lane_has_turn(lane, now);
+	has_slot = lane_has_slot(lane, now) && (lane->is_local || network_allows(&s->network, lane->needs_dns, now));
+	if ((!has_slot && !has_turn) || !(view = queue_view(s->queue)) || !next_flow(s, lane, view, now, &due))
+		return false;
+	out->lane = lane;
+	if (has_turn && (lane->idle || !has_slot)) {
+		out->kind = SCHEDULER_FEED;
+		return true;
+	}
+	out->kind = SCHEDULER_CONNECT;
+	lane->look = true; /* perhaps one more */
+	lane->connecting++;
+	if (!has_network(s, lane))
+		s->network.is_probing = true;
+	return true;
+}
+
+static void write_lanes(struct scheduler *s, struct moment now);
+
+bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_action *out)
+{
+	s->now = now;
+	wake_flows(s, now);
+	rest_flows(s, now);
+	if (now.boot_ms >= s->write_boot_ms && !s->is_writing)
+		write_lanes(s, now);
+	if (s->network.is_offline && now.boot_ms >= s->network.retry_boot_ms && !s->network.is_probing &&
+	    s->network.look_boot_ms < s->network.retry_boot_ms) {
+		s->network.look_boot_ms = now.boot_ms;
+		look_everywhere(s);
+	}
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		if (now.boot_ms >= lane->look_boot_ms) {
+			lane->look_boot_ms = INT64_MAX;
+			lane->look = true;
+		}
+		if (lane->look && look(s, lane, now, out))
+			return true;
+	}
+	return false;
+}
+
+int64_t scheduler_deadline(const struct scheduler *s)
+{
+	int64_t at = INT64_MAX;
+	const struct list *first = list_first(&s->idle);
+
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		at = moment_min(at, lane->look_boot_ms);
+		if (lane->is_dirty && !s->is_writing)
+			at = moment_min(at, s->write_boot_ms);
+		if (lane->bucket.is_changed && !s->is_writing)
+			at = moment_min(at, s->bucket_boot_ms);
+	}
+	if ((s->is_pause_dirty || s->must_write_all) && !s->is_writing)
+		at = moment_min(at, s->write_boot_ms);
+	if (s->wake_wall_ms != INT64_MAX)
+		at = moment_min(at, moment_boot(s->now, s->wake_wall_ms));
+	if (first) {
+		int64_t rest_ms = LIST_ENTRY(first, struct flow, node)->idle_boot_ms + SCHEDULER_REST_MS;
+
+		/* One that may not rest yet does not make the others urgent. */
+		at = moment_min(at, rest_ms > s->now.boot_ms ? rest_ms : s->now.boot_ms + SCHEDULER_REST_MS);
+	}
+	return moment_min(at, network_deadline(&s->network));
+}
+
+void scheduler_stop(struct scheduler *s, struct moment now)
+{
+	s->is_stopped = true;
+	s->bucket_boot_ms = now.boot_ms;
+	if (!s->is_writing)
+		write_lanes(s, now);
+}
+
+/* ---------------------------------------------------------------- what is remembered */
+
+static void written(void *arg, enum queue_err err, uint64_t id)
+{
+	struct scheduler *s = arg;
+
+	(void)id;
+	s->is_writing = false;
+	s->must_write_all = err != QUEUE_OK;
+	s->write_boot_ms = err ? s->now.boot_ms + WRITE_AGAIN_MS : s->now.boot_ms;
+}
+
+static void bucket_name(const struct lane *lane, char out[256])
+{
+	snprintf(out, 256, "rate/%.190s", lane->name);
+}
+
+static void add_record(struct queue_op *op, struct lane *lane, struct moment now)
+{
+	struct queue_lane record;
+
+	lane->is_dirty = false;
+	if (lane_record(lane, now, &record))
+		queue_op_lane(op, &record);
+	else
+		queue_op_lane_drop(op, lane->name);
+}
+
+static void add_bucket(struct queue_op *op, struct lane *lane, struct moment now)
+{
+	char name[256], value[LANE_BUCKET_SIZE];
+
+	lane->bucket.is_changed = false;
+	bucket_name(lane, name);
+	queue_op_state(op, name, (struct queue_bytes){ value, lane_bucket_print(lane, now, value) + 1 });
+}
+
+static void add_pause(struct scheduler *s, struct queue_op *op)
+{
+	s->is_pause_dirty = false;
+	if (s->paused_by)
+		queue_op_lane(op, &(struct queue_lane){ .name = "*",
+							.error = "",
+							.paused_by = s->paused_by,
+							.paused_ms = s->paused_wall_ms });
+	else
+		queue_op_lane_drop(op, "*");
+}
+
+static void write_lanes(struct scheduler *s, struct moment now)
+{
+	bool with_buckets = now.boot_ms >= s->bucket_boot_ms;
+	struct queue_op *op = NULL;
+
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+		bool bucket = lane->bucket.is_changed && with_buckets;
+
+		if (!lane->is_dirty && !bucket && !s->must_write_all)
+			continue;
+		op = op ? op : queue_op_new(s->queue);
+		if (lane->is_dirty || s->must_write_all)
+			add_record(op, lane, now);
+		if (bucket)
+			add_bucket(op, lane, now);
+	}
+	if (s->is_pause_dirty || s->must_write_all) {
+		op = op ? op : queue_op_new(s->queue);
+		add_pause(s, op);
+	}
+	s->must_write_all = false;
+	if (with_buckets)
+		s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
+	if (!op)
+		return;
+	s->is_writing = true;
+	queue_op_submit(op, written, s);
+}
+
+static void restore(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	struct queue_view *view = queue_view(s->queue);
+	struct queue_bytes bytes;
+	struct queue_lane record;
+	char name[256];
+
+	if (!view)
+		return;
+	if (queue_view_lane(view, lane->name, &record) == QUEUE_OK)
+		lane_restore(lane, &record, now);
+	bucket_name(lane, name);
+	if (queue_view_state(view, name, &bytes) == QUEUE_OK && bytes.len &&
+	    ((const char *)bytes.data)[bytes.len - 1] == '\0')
+		lane_bucket_restore(lane, bytes.data, now);
+}
+
+static void restore_pause(struct scheduler *s)
+{
+	struct queue_view *view = queue_view(s->queue);
+	struct queue_lane record;
+
+	if (!view || queue_view_lane(view, "*", &record) != QUEUE_OK || !record.paused_by[0])
+		return;
+	s->paused_by = mem_strdup(record.paused_by);
+	s->paused_wall_ms = record.paused_ms;
+}
+
+/* ---------------------------------------------------------------- the story of a connection */
+
+static uint32_t others(const struct lane *lane, bool was_ready)
+{
+	return lane->ready - (was_ready && lane->ready ? 1 : 0);
+}
+
+static void note_try(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	if (lane->tried_wall_ms < s->network.since_wall_ms)
+		s->tries++;
+	lane->tried_wall_ms = now.wall_ms;
+}
+
+void scheduler_ready(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	s->now = now;
+	assert(lane->connecting > 0);
+	lane->connecting--;
+	lane->ready++;
+	lane->look = true;
+}
+
+void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, struct moment now)
+{
+	uint32_t *count = was_ready ? &lane->ready : &lane->connecting;
+
+	s->now = now;
+	assert(*count > 0);
+	(*count)--;
+	lane->look = true;
+	if (!has_network(s, lane))
+		s->network.is_probing = false;
+}
+
+bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_failure *failure, bool was_ready,
+		      struct moment now)
+{
+	bool changed;
+
+	s->now = now;
+	note_try(s, lane, now);
+	changed = lane_failed(lane, failure, others(lane, was_ready), &s->chance, now);
+	if (changed)
+		look_everywhere(s); /* its mail may pass to another lane */
+	return changed;
+}
+
+static bool others_are_online(const struct scheduler *s, const struct lane *but)
+{
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		if (lane != but && !lane->is_local && lane->ready)
+			return true;
+	}
+	return false;
+}
+
+bool scheduler_offline(struct scheduler *s, struct lane *lane, bool dns_only, const char *text, struct moment now)
+{
+	bool is_news;
+
+	s->now = now;
+	if (lane->is_local || lane->ready || others_are_online(s, lane)) {
+		struct lane_failure failure = { .trouble = TRAFFIC_LANE, .text = text };
+
+		return scheduler_failed(s, lane, &failure, false, now);
+	}
+	is_news = network_failed(&s->network, dns_only, text, &s->config->reconnect, &s->chance, now);
+	if (is_news)
+		look_everywhere(s);
+	return is_news;
+}
+
+bool scheduler_reached(struct scheduler *s, struct lane *lane, bool by_dns, struct moment now)
+{
+	bool was_offline;
+
+	s->now = now;
+	/* A resolver on this host may answer without any network, a literal address without any resolver. */
+	if (lane->is_local || (by_dns && !s->network.dns_only) || (!by_dns && s->network.dns_only && !lane->needs_dns))
+		return false;
+	was_offline = network_worked(&s->network, now);
+	if (was_offline)
+		look_everywhere(s);
+	return was_offline;
+}
+
+bool scheduler_spoke(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	bool was_in_trouble;
+
+	s->now = now;
+	note_try(s, lane, now);
+	was_in_trouble = lane_succeeded(lane, now);
+	if (was_in_trouble)
+		look_everywhere(s); /* mail comes back from the lanes behind it */
+	return was_in_trouble;
+}
+
+void scheduler_delivered(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	s->now = now;
+	lane_rise(lane, now);
+}
+
+bool scheduler_suspect(struct scheduler *s, uint64_t id)
+{
+	for (size_t i = 0; i < SCHEDULER_SUSPECTS; i++)
+		if (s->suspects[i] == id) {
+			s->suspects[i] = 0;
+			return true;
+		}
+	s->suspects[s->next_suspect++ % SCHEDULER_SUSPECTS] = id;
+	return false;
+}
+
+/* ---------------------------------------------------------------- configuration */
+
+static int64_t longest_backoff(const struct config *config)
+{
+	int64_t ms = config->retry.max_ms;
+
+	for (size_t i = 0; i < config->route_count; i++)
+		if (config->routes[i].retry.max_ms > ms)
+			ms = config->routes[i].retry.max_ms;
+	return ms + ms / 4 + DOUBT_MS;
+}
+
+static void bind_flows(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->flows.size; i++)
+		for (struct flow *flow = s->flows.buckets[i]; flow; flow = flow->next) {
+			bind_flow(s, flow);
+			if (flow->is_active)
+				join_lines(flow);
+		}
+}
+
+void scheduler_configure(struct scheduler *s, struct config *config, void (*changed)(void *arg, struct lane *lane),
+			 void *arg, struct moment now)
+{
+	struct config *old = s->config;
+	struct list before;
+	struct lane *lane;
+
+	s->now = now;
+	s->config = config_ref(config);
+	s->horizon_ms = longest_backoff(config);
+	list_init(&before);
+	while (!list_is_empty(&s->lanes)) {
+		struct list *node = list_first(&s->lanes);
+
+		list_remove(node);
+		list_append(&before, node);
+	}
+	for (size_t i = 0; i < config->smarthost_count; i++) {
+		const struct config_smarthost *host = &config->smarthosts[i];
+
+		lane = NULL;
+		for (struct list *node = list_first(&before); node && !lane; node = list_next(&before, node))
+			if (strcmp(LIST_ENTRY(node, struct lane, node)->name, host->name) == 0)
+				lane = LIST_ENTRY(node, struct lane, node);
+		bool is_new = !lane;
+
+		if (is_new)
+			lane = lane_new(host->name, now);
+		list_remove(&lane->node);
+		list_append(&s->lanes, &lane->node);
+		if (lane_configure(lane, host, now)) {
+			lane_wake(lane); /* what was said of another account or host says nothing of this one */
+			if (changed)
+				changed(arg, lane);
+		}
+		if (is_new)
+			restore(s, lane, now);
+	}
+	/* Connections and jobs may still point at the others: they stay, without a host. */
+	while (!list_is_empty(&before)) {
+		lane = LIST_ENTRY(list_first(&before), struct lane, node);
+		list_remove(&lane->node);
+		list_append(&s->lanes, &lane->node);
+		if (lane->host && changed)
+			changed(arg, lane);
+		lane_configure(lane, NULL, now);
+	}
+	bind_flows(s);
+	look_everywhere(s);
+	config_unref(old);
+}
+
+struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct moment now)
+{
+	struct scheduler *s = MEM_NEW(struct scheduler);
+
+	s->queue = setup->queue;
+	s->chance.state = setup->seed;
+	list_init(&s->lanes);
+	list_init(&s->idle);
+	flow_table_init(&s->flows);
+	flight_init(&s->flight);
+	network_init(&s->network, now);
+	s->wake_wall_ms = INT64_MAX;
+	s->write_boot_ms = now.boot_ms;
+	s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
+	restore_pause(s);
+	scheduler_configure(s, setup->config, NULL, NULL, now);
+	return s;
+}
+
+void scheduler_free(struct scheduler *s)
+{
+	if (!s)
+		return;
+	flow_table_fini(&s->flows);
+	flight_fini(&s->flight);
+	while (!list_is_empty(&s->lanes))
+		lane_free(LIST_ENTRY(list_first(&s->lanes), struct lane, node));
+	config_unref(s->config);
+	mem_free(s->paused_by);
+	mem_free(s);
+}
+
+/* ---------------------------------------------------------------- what people say */
+
+static void wake(struct scheduler *s, struct lane *lane)
+{
+	lane_wake(lane);
+	look_everywhere(s);
+}
+
+bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
+{
+	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+
+	s->now = now;
+	if (name && !lane)
+		return false;
+	if (lane) {
+		wake(s, lane);
+	} else {
+		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
+			wake(s, LIST_ENTRY(node, struct lane, node));
+	}
+	if (s->network.is_offline && (!lane || !lane->is_local))
+		network_changed(&s->network, now.boot_ms, now);
+	return true;
+}
+
+bool scheduler_pause(struct scheduler *s, const char *name, const char *by, struct moment now)
+{
+	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+
+	s->now = now;
+	if (name && !lane)
+		return false;
+	if (lane) {
+		lane_pause(lane, by, now);
+	} else {
+		char *copy = mem_strdup(by[0] ? by : "somebody");
+
+		mem_free(s->paused_by);
+		s->paused_by = copy;
+		s->paused_wall_ms = now.wall_ms;
+		s->is_pause_dirty = true;
+	}
+	look_everywhere(s);
+	return true;
+}
+
+bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
+{
+	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+
+	s->now = now;
+	if (name && !lane)
+		return false;
+	if (lane) {
+		lane_resume(lane);
+	} else {
+		s->is_pause_dirty |= s->paused_by != NULL;
+		mem_free(s->paused_by);
+		s->paused_by = NULL;
+		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
+			lane_resume(LIST_ENTRY(node, struct lane, node));
+	}
+	look_everywhere(s);
+	return true;
+}
+
+void scheduler_network_changed(struct scheduler *s, struct moment now)
+{
+	s->now = now;
+	network_changed(&s->network, now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS), now);
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+		int64_t soon = now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS);
+
+		/* What a host failed for may have been the old network; what an account failed for was not. */
+		if (lane->trouble == TRAFFIC_LANE && !lane->is_local && lane->retry_boot_ms > soon) {
+			lane->retry_boot_ms = soon;
+			lane->look_boot_ms = soon;
+		}
+	}
+}
+
+/* ---------------------------------------------------------------- what is asked */
+
+bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
+{
+	struct span target = span_str(rcpt->flow.target), name;
+	bool has_lane = false;
+
+	if (rcpt->last_ms >= s->network.since_wall_ms)
+		return true;
+	while (next_name(&target, &name)) {
+		struct lane *lane = find_lane(s, name);
+
+		if (!lane || !lane->host)
+			continue;
+		has_lane = true;
+		if (lane->tried_wall_ms >= s->network.since_wall_ms)
+			return true;
+	}
+	return !has_lane; /* nothing can be attempted without a route */
+}
+
+bool scheduler_is_paused(struct scheduler *s, const char *target)
+{
+	struct span rest = span_str(target), name;
+
+	if (s->paused_by)
+		return true;
+	while (next_name(&rest, &name)) {
+		struct lane *lane = find_lane(s, name);
+
+		if (lane && lane->paused_by)
+			return true;
+	}
+	return false;
+}
+
+struct lane *scheduler_choice(struct scheduler *s, const char *target)
+{
+	struct span rest = span_str(target), name;
+
+	if (s->paused_by)
+		return NULL;
+	while (next_name(&rest, &name)) {
+		struct lane *lane = find_lane(s, name);
+
+		if (lane && takes_mail(s, lane))
+			return lane;
+	}
+	return NULL;
+}

@@ -1,0 +1,61 @@
+/*
+ * settle - what became of each recipient of an attempt, written into the queue: one operation per message.
+ *
+ * Decides: due times by the route's backoff, expiry, whether a report is owed, a new flow where the route changed.
+ * Owns:    loads from settle_close() until their outcomes are committed. An operation that fails is tried again, for
+ *          ever: what was delivered must not be delivered twice because the disk was full for a while.
+ * Never:   reads a clock. Logs one record per outcome, after its commit.
+ * Threads: the queue's.
+ */
+#ifndef SETTLE_H
+#define SETTLE_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "delivery/load.h"
+#include "delivery/scheduler.h"
+
+enum { SETTLE_DOUBT_MS = 10 * 60 * 1000 }; /* the least pause before a doubtful recipient is tried again */
+
+struct settle {
+	struct queue *queue;
+	struct scheduler *scheduler;
+	struct list writing, failed; /* loads */
+	int64_t retry_boot_ms;       /* when the failed ones are tried again; INT64_MAX: none */
+	uint64_t seed;
+	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
+	struct moment now;
+};
+
+void settle_init(struct settle *s, struct queue *queue, struct scheduler *scheduler, uint64_t seed);
+/* Outcomes that are not committed are forgotten: their recipients are still due. */
+void settle_fini(struct settle *s);
+
+enum settle_verdict {
+	SETTLE_DELIVERED,
+	SETTLE_TEMPORARY,
+	SETTLE_PERMANENT,
+	SETTLE_DOUBTFUL,
+	SETTLE_UNTRIED, /* as before the attempt, not counted */
+};
+/* `reply` and `host` are copied; the reply is clean text, "450 4.2.0 …". */
+void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verdict verdict, const char *reply,
+		 const char *host, struct moment now);
+/* The connection has done with the message: takes the load. Recipients without a verdict are untried. */
+void settle_close(struct settle *s, struct load *load, struct moment now);
+
+/* Tries again what could not be written. */
+void settle_step(struct settle *s, struct moment now);
+int64_t settle_deadline(const struct settle *s);
+bool settle_is_idle(const struct settle *s);
+
+/* RFC 3461, 4.1, and never about the null reverse-path. */
+bool settle_owes_failure(const char *sender, uint8_t notify);
+bool settle_owes_success(const char *sender, uint8_t notify);
+/* The words under which a recipient is given up; they begin with SETTLE_EXPIRED. */
+#define SETTLE_EXPIRED "4.4.7 "
+enum { SETTLE_TEXT_SIZE = 1200 };
+void settle_expired_text(int64_t waited_ms, const char *last_reply, char out[SETTLE_TEXT_SIZE]);
+
+#endif

@@ -1,0 +1,183 @@
+#include "delivery/sweep.h"
+
+#include <string.h>
+
+#include "base/crypto.h"
+#include "route.h"
+
+enum { FUTURE_MS = 60 * 1000 };
+
+static const char ROUTES[] = "routes";
+
+void sweep_init(struct sweep *s, struct queue *queue, struct scheduler *scheduler)
+{
+	*s = (struct sweep){ .queue = queue, .scheduler = scheduler };
+}
+
+static void add_strings(struct crypto_sha256 *h, const struct config_strings *strings)
+{
+	for (size_t i = 0; i < strings->count; i++)
+		crypto_sha256_update(h, strings->list[i], strlen(strings->list[i]) + 1);
+	crypto_sha256_update(h, "", 1);
+}
+
+/* Of everything that decides where mail goes. */
+static void digest(const struct config *config, uint8_t out[CRYPTO_SHA256_LEN])
+{
+	struct crypto_sha256 *h = crypto_sha256_new();
+
+	for (size_t i = 0; i < config->route_count; i++) {
+		add_strings(h, &config->routes[i].from);
+		add_strings(h, &config->routes[i].to);
+		add_strings(h, &config->routes[i].via);
+	}
+	crypto_sha256_final(h, out);
+	crypto_sha256_free(h);
+}
+
+void sweep_start(struct sweep *s, bool with_routes, struct moment now)
+{
+	struct queue_view *view = queue_view(s->queue);
+	uint64_t newest = 0;
+
+	s->now = now;
+	s->with_routes |= with_routes; /* a sweep under way that did more is not cut short */
+	s->is_active = true;
+	s->id = s->last_moved = 0;
+	s->n = 0;
+	s->messages = 0;
+	if (view && queue_view_previous(view, UINT64_MAX, &newest) != QUEUE_OK)
+		newest = 0;
+	/* Unreadable just now: as far as there is anything. */
+	s->end_id = view ? newest : UINT64_MAX;
+}
+
+void sweep_if_needed(struct sweep *s, struct moment now)
+{
+	struct queue_view *view = queue_view(s->queue);
+	uint8_t wanted[CRYPTO_SHA256_LEN];
+	struct queue_envelope envelope;
+	struct queue_bytes known;
+	uint64_t newest;
+
+	digest(s->scheduler->config, wanted);
+	if (!view || queue_view_state(view, ROUTES, &known) != QUEUE_OK || known.len != sizeof wanted ||
+	    memcmp(known.data, wanted, sizeof wanted) != 0) {
+		sweep_start(s, true, now);
+		return;
+	}
+	if (queue_view_previous(view, UINT64_MAX, &newest) == QUEUE_OK &&
+	    queue_view_envelope(view, newest, &envelope) == QUEUE_OK && envelope.arrival_ms > now.wall_ms + FUTURE_MS)
+		sweep_start(s, false, now);
+}
+
+static void finished(struct sweep *s)
+{
+	uint8_t value[CRYPTO_SHA256_LEN];
+	struct queue_op *op;
+
+	s->is_active = false;
+	if (!s->with_routes)
+		return;
+	s->with_routes = false;
+	digest(s->scheduler->config, value);
+	op = queue_op_new(s->queue);
+	queue_op_state(op, ROUTES, (struct queue_bytes){ value, sizeof value });
+	queue_op_submit(op, NULL, NULL);
+}
+
+static void written(void *arg, enum queue_err err, uint64_t id)
+{
+	struct sweep *s = arg;
+
+	(void)id;
+	s->is_writing = false;
+	queue_view_end(s->queue);
+	if (err) { /* something of it has gone meanwhile, or the disk is full: once more */
+		s->id = s->batch_id;
+		s->n = s->batch_n;
+		s->messages = s->batch_messages;
+	}
+}
+
+static void inspect(struct sweep *s, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt,
+		    struct queue_op **io_op)
+{
+	const struct config *config = s->scheduler->config;
+	const char *target = route_target(config, route_find(config, envelope->sender, rcpt->address));
+	struct queue_flow flow = { .target = target, .submitter = rcpt->flow.submitter, .band = rcpt->flow.band };
+	bool moves = s->with_routes && strcmp(target, rcpt->flow.target) != 0;
+	bool is_invented = !(envelope->flags & QUEUE_HELD) && envelope->hold_until_ms <= s->now.wall_ms &&
+			   rcpt->due_ms > s->now.wall_ms + s->scheduler->horizon_ms;
+
+	if (!moves && !is_invented)
+		return;
+	if (!*io_op)
+		*io_op = queue_op_new(s->queue);
+	if (is_invented)
+		queue_op_due(*io_op, envelope->id, rcpt->n, s->now.wall_ms);
+	if (!moves)
+		return;
+	queue_op_flow(*io_op, envelope->id, rcpt->n, &flow);
+	if (s->last_moved != envelope->id)
+		s->messages++;
+	s->last_moved = envelope->id;
+}
+
+/* The recipients of the message at hand, from s->n on. True: all of them were seen. */
+static bool inspect_message(struct sweep *s, struct queue_view *view, size_t *io_left, struct queue_op **io_op)
+{
+	struct queue_envelope envelope;
+	struct queue_rcpt rcpt;
+
+	if (queue_view_envelope(view, s->id, &envelope) != QUEUE_OK)
+		return true;
+	while (*io_left && queue_view_rcpt_from(view, s->id, s->n, &rcpt) == QUEUE_OK) {
+		--*io_left;
+		s->n = rcpt.n + 1;
+		/* What is in flight follows its route when it is settled. */
+		if ((rcpt.state == QUEUE_RCPT_WAITING || rcpt.state == QUEUE_RCPT_DOUBTFUL) &&
+		    !flight_find(&s->scheduler->flight, s->id, rcpt.n))
+			inspect(s, &envelope, &rcpt, io_op);
+	}
+	return *io_left > 0;
+}
+
+bool sweep_step(struct sweep *s, struct moment now)
+{
+	struct queue_view *view;
+	struct queue_op *op = NULL;
+	size_t left = SWEEP_RCPTS;
+	uint64_t next;
+
+	s->now = now;
+	if (!s->is_active || s->is_writing || !(view = queue_view(s->queue)))
+		return false;
+	s->batch_id = s->id;
+	s->batch_n = s->n;
+	s->batch_messages = s->messages;
+	while (left) {
+		if (s->id && !inspect_message(s, view, &left, &op))
+			break;
+		if (s->id >= s->end_id || queue_view_next(view, s->id, &next) != QUEUE_OK || next > s->end_id) {
+			s->id = s->end_id;
+			s->n = UINT32_MAX;
+			break;
+		}
+		s->id = next;
+		s->n = 0;
+		left--;
+	}
+	if (op) {
+		s->is_writing = true;
+		queue_op_submit(op, written, s);
+	} else if (s->n == UINT32_MAX) {
+		finished(s);
+	}
+	return true;
+}
+
+bool sweep_is_active(const struct sweep *s)
+{
+	return s->is_active;
+}

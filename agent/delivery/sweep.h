@@ -1,0 +1,42 @@
+/*
+ * sweep - walks all waiting mail in bounded steps, while mail flows: after the routes changed, and after the clock did.
+ *
+ * Each step reads at most SWEEP_RCPTS recipients and submits at most one operation; the next step waits for its answer.
+ * The routes that the queue's flows follow are remembered by their digest, so that an unchanged start sweeps nothing.
+ * Threads: the queue's.
+ */
+#ifndef SWEEP_H
+#define SWEEP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "delivery/moment.h"
+#include "delivery/scheduler.h"
+#include "queue/queue.h"
+
+enum { SWEEP_RCPTS = 500 };
+
+struct sweep {
+	struct queue *queue;
+	struct scheduler *scheduler;
+	bool is_active, is_writing, with_routes;
+	uint64_t id, end_id; /* the message it stands at; the last one of the sweep */
+	uint32_t n;          /* the recipient it goes on with */
+	uint64_t batch_id;   /* where the operation under way began */
+	uint32_t batch_n;
+	uint64_t messages, batch_messages; /* that changed route; before the operation under way */
+	uint64_t last_moved;
+	struct moment now;
+};
+
+void sweep_init(struct sweep *s, struct queue *queue, struct scheduler *scheduler);
+/* At start: sweeps if the routes are not those the queue knows, or if mail is from the future. */
+void sweep_if_needed(struct sweep *s, struct moment now);
+/* From the oldest to the newest message. `with_routes`: into new flows; always: due times no wrong clock invented. */
+void sweep_start(struct sweep *s, bool with_routes, struct moment now);
+/* One step. False: nothing to do now. Never answers from inside queue_op_submit(). */
+bool sweep_step(struct sweep *s, struct moment now);
+bool sweep_is_active(const struct sweep *s);
+
+#endif
