@@ -22,20 +22,20 @@
 #include <stdint.h>
 
 /* name, text for people */
-#define QUEUE_ERRORS(X)                                                                                    \
-	X(OK, "done")                                                                                      \
-	X(NOT_FOUND, "no such message")                                                                    \
-	X(QUOTA, "the queue has reached its size limit (queue.max_size)")                                  \
-	X(DISK_FULL, "the disk that holds the queue is full")                                              \
-	X(TOO_BIG, "the message is larger than the size limit")                                            \
-	X(BUSY, "the queue has too much to write just now")                                                \
-	X(CORRUPT, "the stored message is damaged: its checksum does not match")                           \
-	X(DAMAGED, "the queue file is damaged")                                                            \
-	X(IO, "the disk that holds the queue reports an error")                                            \
-	X(LOCKED, "another agent is using this queue")                                                     \
-	X(SCHEMA, "the queue was written by a newer version")                                              \
-	X(INVALID, "not a legal operation in this state")                                                  \
-	X(NO_MEMORY, "out of memory")                                                                      \
+#define QUEUE_ERRORS(X)                                                          \
+	X(OK, "done")                                                            \
+	X(NOT_FOUND, "no such message")                                          \
+	X(QUOTA, "the queue has reached its size limit (queue.max_size)")        \
+	X(DISK_FULL, "the disk that holds the queue is full")                    \
+	X(TOO_BIG, "the message is larger than the size limit")                  \
+	X(BUSY, "the queue has too much to write just now")                      \
+	X(CORRUPT, "the stored message is damaged: its checksum does not match") \
+	X(DAMAGED, "the queue file is damaged")                                  \
+	X(IO, "the disk that holds the queue reports an error")                  \
+	X(LOCKED, "another agent is using this queue")                           \
+	X(SCHEMA, "the queue was written by a newer version")                    \
+	X(INVALID, "not a legal operation in this state")                        \
+	X(NO_MEMORY, "out of memory")                                            \
 	X(STOPPING, "the agent is stopping")
 
 enum queue_err {
@@ -69,24 +69,24 @@ struct queue_flow {
 enum queue_body { QUEUE_BODY_7BIT, QUEUE_BODY_8BIT, QUEUE_BODY_BINARY };
 enum queue_ret { QUEUE_RET_UNSAID, QUEUE_RET_FULL, QUEUE_RET_HDRS };
 
-enum {                                 /* envelope flags */
-	QUEUE_HELD = 1 << 0,           /* an operator (or a failed check) holds it; not attempted until released */
-	QUEUE_REPORT = 1 << 1,         /* a delivery status notification of our own making */
-	QUEUE_WARNED = 1 << 2,         /* the delay warning was made */
-	QUEUE_SMTPUTF8 = 1 << 3,       /* RFC 6531 */
-	QUEUE_REQUIRETLS = 1 << 4,     /* RFC 8689 */
-	QUEUE_DAMAGED_BODY = 1 << 5,   /* its checksum did not match when it was to be sent */
+enum {                              /* envelope flags */
+       QUEUE_HELD = 1 << 0,         /* an operator (or a failed check) holds it; not attempted until released */
+       QUEUE_REPORT = 1 << 1,       /* a delivery status notification of our own making */
+       QUEUE_WARNED = 1 << 2,       /* the delay warning was made */
+       QUEUE_SMTPUTF8 = 1 << 3,     /* RFC 6531 */
+       QUEUE_REQUIRETLS = 1 << 4,   /* RFC 8689 */
+       QUEUE_DAMAGED_BODY = 1 << 5, /* its checksum did not match when it was to be sent */
 };
 
 enum { /* NOTIFY of RFC 3461, 4.1; 0: not said */
-	QUEUE_NOTIFY_NEVER = 1 << 0,
-	QUEUE_NOTIFY_SUCCESS = 1 << 1,
-	QUEUE_NOTIFY_FAILURE = 1 << 2,
-	QUEUE_NOTIFY_DELAY = 1 << 3,
+       QUEUE_NOTIFY_NEVER = 1 << 0,
+       QUEUE_NOTIFY_SUCCESS = 1 << 1,
+       QUEUE_NOTIFY_FAILURE = 1 << 2,
+       QUEUE_NOTIFY_DELAY = 1 << 3,
 };
 
 struct queue_envelope {
-	uint64_t id;            /* one of queue_next_id(), or 0: the queue gives it one */
+	uint64_t id; /* one of queue_next_id(), or 0: the queue gives it one */
 	int64_t arrival_ms;
 	const char *sender;     /* reverse-path without <>, "" for the null sender */
 	const char *submitter;  /* "uid:1000", "user:alice", "net:192.0.2.7", "self" for our own reports */
@@ -97,16 +97,16 @@ struct queue_envelope {
 	const char *subject;    /* the start of the Subject field, cleaned, or "" */
 	enum queue_ret ret;
 	enum queue_body body;
-	int8_t priority;        /* MT-PRIORITY of RFC 6710, -9..9 */
+	int8_t priority; /* MT-PRIORITY of RFC 6710, -9..9 */
 	uint32_t flags;
-	int64_t hold_until_ms;  /* FUTURERELEASE; 0: none */
-	int64_t deliver_by_ms;  /* DELIVERBY; 0: none */
-	int64_t expires_ms;     /* when it is given up */
-	int64_t warn_ms;        /* when the sender is told that it waits; 0: never */
-	uint64_t size_bytes;    /* of the body (header and all); set by the queue */
-	uint32_t chunks;        /* set by the queue */
-	uint8_t sha256[32];     /* set by the queue */
-	uint32_t rcpt_count;    /* as accepted; set by the queue */
+	int64_t hold_until_ms; /* FUTURERELEASE; 0: none */
+	int64_t deliver_by_ms; /* DELIVERBY; 0: none */
+	int64_t expires_ms;    /* when it is given up */
+	int64_t warn_ms;       /* when the sender is told that it waits; 0: never */
+	uint64_t size_bytes;   /* of the body (header and all); set by the queue */
+	uint32_t chunks;       /* set by the queue */
+	uint8_t sha256[32];    /* set by the queue */
+	uint32_t rcpt_count;   /* as accepted; set by the queue */
 };
 
 enum queue_rcpt_state {
@@ -117,43 +117,43 @@ enum queue_rcpt_state {
 };
 
 struct queue_rcpt {
-	uint32_t n;             /* 0, 1, 2, …; set by the queue at accept */
-	const char *address;    /* forward-path without <> */
-	const char *orcpt;      /* "rfc822;a@b" of RFC 3461, decoded, or "" */
-	uint8_t notify;         /* QUEUE_NOTIFY_… */
+	uint32_t n;          /* 0, 1, 2, …; set by the queue at accept */
+	const char *address; /* forward-path without <> */
+	const char *orcpt;   /* "rfc822;a@b" of RFC 3461, decoded, or "" */
+	uint8_t notify;      /* QUEUE_NOTIFY_… */
 	enum queue_rcpt_state state;
 	struct queue_flow flow; /* handed in at accept; handed out by views */
 	uint32_t flow_id;       /* handed out by views */
 	uint32_t attempts;      /* replies about this recipient so far */
 	int64_t due_ms;
-	int64_t last_ms;        /* of the last attempt; 0: none */
-	const char *reply;      /* last reply, cleaned: "450 4.2.0 greylisted", or "" */
-	const char *host;       /* who said so: "mx.example.org [192.0.2.1]", or "" */
+	int64_t last_ms;   /* of the last attempt; 0: none */
+	const char *reply; /* last reply, cleaned: "450 4.2.0 greylisted", or "" */
+	const char *host;  /* who said so: "mx.example.org [192.0.2.1]", or "" */
 };
 
 enum queue_outcome_kind {
 	QUEUE_DELIVERED,
-	QUEUE_BOUNCED,   /* failed for good: refused, expired or given up by an operator */
-	QUEUE_DEFERRED,  /* still waiting, due at due_ms; counts an attempt */
-	QUEUE_DOUBT,     /* still waiting as doubtful, due at due_ms; counts an attempt */
-	QUEUE_REMOVED,   /* only in the history: removed by an operator */
+	QUEUE_BOUNCED,  /* failed for good: refused, expired or given up by an operator */
+	QUEUE_DEFERRED, /* still waiting, due at due_ms; counts an attempt */
+	QUEUE_DOUBT,    /* still waiting as doubtful, due at due_ms; counts an attempt */
+	QUEUE_REMOVED,  /* only in the history: removed by an operator */
 };
 
 /* What became of one recipient in one attempt; also a record of the history. */
 struct queue_outcome {
-	uint64_t id;            /* history only */
+	uint64_t id; /* history only */
 	uint32_t n;
 	enum queue_outcome_kind kind;
 	int64_t at_ms;
-	int64_t due_ms;         /* DEFERRED, DOUBT */
-	bool report_owed;       /* DELIVERED, BOUNCED: keep the recipient until queue_op_reported(), and set a
+	int64_t due_ms;    /* DEFERRED, DOUBT */
+	bool report_owed;  /* DELIVERED, BOUNCED: keep the recipient until queue_op_reported(), and set a
 	                           QUEUE_TIMER_REPORT at at_ms */
-	const char *reply;      /* cleaned */
+	const char *reply; /* cleaned */
 	const char *host;
 	const char *lane;
-	const char *tls;        /* facts for people: "TLSv1.3 verified", "" for none */
-	uint32_t took_ms;       /* of the attempt */
-	uint32_t attempts;      /* history only: how many it took */
+	const char *tls;   /* facts for people: "TLSv1.3 verified", "" for none */
+	uint32_t took_ms;  /* of the attempt */
+	uint32_t attempts; /* history only: how many it took */
 	/* The rest is filled in from the envelope and the recipient when the history is read. */
 	const char *sender, *address, *submitter, *message_id, *subject;
 	uint32_t uid;
@@ -178,14 +178,14 @@ struct queue_timer {
 
 /* A lane's health and an operator's word on it; written on change only. */
 struct queue_lane {
-	const char *name;        /* a smart host's name, or "*" for all of them */
-	uint32_t failures;       /* in a row */
-	int64_t since_ms;        /* of the first of them */
-	int64_t retry_ms;        /* next probe; 0: well */
-	uint8_t trouble;         /* the scheduler's class of failure; 0: none */
-	bool parked;             /* account refused: waits for an operator or a changed secret */
-	const char *error;       /* last error for people, or "" */
-	const char *paused_by;   /* "root", or "": not paused */
+	const char *name;      /* a smart host's name, or "*" for all of them */
+	uint32_t failures;     /* in a row */
+	int64_t since_ms;      /* of the first of them */
+	int64_t retry_ms;      /* next probe; 0: well */
+	uint8_t trouble;       /* the scheduler's class of failure; 0: none */
+	bool parked;           /* account refused: waits for an operator or a changed secret */
+	const char *error;     /* last error for people, or "" */
+	const char *paused_by; /* "root", or "": not paused */
 	int64_t paused_ms;
 };
 
@@ -201,15 +201,15 @@ struct queue_hash {
 };
 
 struct queue_config {
-	const char *directory;         /* created with mode 0700 where missing; fsynced with its parent */
-	uint64_t max_size_bytes;       /* logical quota; 0: 4 GiB */
-	uint64_t max_message_bytes;    /* 0: 50 MiB */
-	uint64_t min_free_disk_bytes;  /* floor; 0: none */
-	int64_t history_ms;            /* age kept; 0: 30 days */
-	uint64_t history_max_bytes;    /* 0: 256 MiB */
+	const char *directory;        /* created with mode 0700 where missing; fsynced with its parent */
+	uint64_t max_size_bytes;      /* logical quota; 0: 4 GiB */
+	uint64_t max_message_bytes;   /* 0: 50 MiB */
+	uint64_t min_free_disk_bytes; /* floor; 0: none */
+	int64_t history_ms;           /* age kept; 0: 30 days */
+	uint64_t history_max_bytes;   /* 0: 256 MiB */
 	struct queue_hash hash;
 	/* Calls in the caller's thread. */
-	void (*warn)(void *arg, const char *text);  /* what an administrator should hear: tmpfs, stale readers … */
+	void (*warn)(void *arg, const char *text); /* what an administrator should hear: tmpfs, stale readers … */
 	void *arg;
 	/* For tests: NULL in production. Asked before each allocation, write and commit; true makes it fail. */
 	bool (*fail)(void *arg, const char *what);
@@ -235,10 +235,10 @@ void queue_wait(struct queue *q);
 /* What a commit changed for the one who schedules; set before the first dispatch. */
 struct queue_news {
 	enum { QUEUE_NEWS_FLOW, QUEUE_NEWS_TIMER, QUEUE_NEWS_ACCEPTED } kind;
-	uint32_t flow_id;        /* FLOW: has an entry that is due at due_ms */
-	struct queue_flow flow;  /* FLOW: borrowed for the call */
-	int64_t due_ms;          /* FLOW, TIMER: the earliest that was added */
-	uint64_t id;             /* ACCEPTED */
+	uint32_t flow_id;       /* FLOW: has an entry that is due at due_ms */
+	struct queue_flow flow; /* FLOW: borrowed for the call */
+	int64_t due_ms;         /* FLOW, TIMER: the earliest that was added */
+	uint64_t id;            /* ACCEPTED */
 };
 void queue_set_watcher(struct queue *q, void (*watch)(void *arg, const struct queue_news *news), void *arg);
 
@@ -273,7 +273,7 @@ void queue_op_submit(struct queue_op *op, queue_done_fn *done, void *arg);
  * receipt. QUOTA, DISK_FULL and TOO_BIG are possible answers. A recipient's flow is made where it is new.
  * Reports (QUEUE_REPORT) may use a reserve above the quota. */
 void queue_op_accept(struct queue_op *op, struct queue_receipt *receipt, const struct queue_envelope *envelope,
-                     const struct queue_rcpt *rcpts, size_t count);
+		     const struct queue_rcpt *rcpts, size_t count);
 /* Outcomes of an attempt; history is written for DELIVERED and BOUNCED. The last recipient to leave takes the
  * message along. A recipient that has left meanwhile is passed over. */
 void queue_op_settle(struct queue_op *op, uint64_t id, const struct queue_outcome *outcomes, size_t count);
@@ -347,6 +347,7 @@ enum queue_err queue_view_history_of(struct queue_view *v, uint64_t id, uint32_t
 struct queue_body_reader {
 	struct queue *q;
 	uint64_t id;
+	uint64_t chunks_at; /* private, as all of it */
 	uint32_t next, chunks;
 	uint64_t left_bytes;
 	uint8_t sha256[32];
@@ -362,8 +363,8 @@ struct queue_stats {
 	uint64_t used_bytes;           /* of the file that are in use */
 	uint64_t file_bytes, max_size_bytes, free_disk_bytes;
 	uint64_t history_records;
-	uint64_t commits, operations;  /* since open */
-	bool is_full;                  /* new mail is refused now */
+	uint64_t commits, operations; /* since open */
+	bool is_full;                 /* new mail is refused now */
 };
 void queue_stats(struct queue *q, struct queue_stats *out);
 
@@ -377,7 +378,7 @@ struct queue_verify {
 	uint64_t messages, findings;
 };
 enum queue_err queue_verify_step(struct queue *q, struct queue_verify *position,
-                                 void (*say)(void *arg, uint64_t id, const char *finding), void *arg);
+				 void (*say)(void *arg, uint64_t id, const char *finding), void *arg);
 /* A consistent copy of the file while everything goes on; blocks for its duration (helper threads are LMDB's). */
 enum queue_err queue_backup(struct queue *q, const char *path);
 

@@ -1,0 +1,76 @@
+#include "queue/space.h"
+
+#include "queue/guard.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <sys/stat.h>
+
+/* The reserve covers a group of the largest size; below half of it new mail is refused. */
+enum { RESERVE = 8 * 1024 * 1024, STEP_MIN = 8 * 1024 * 1024, STEP_MAX = 64 * 1024 * 1024, STEP_LAST = 256 * 1024 };
+
+void space_init(struct space *s, struct store *store)
+{
+	struct stat st;
+
+	*s = (struct space){ 0 };
+	if (fstat(store_fd(store), &st) == 0)
+		s->reserved_to = (uint64_t)st.st_size;
+	space_ensure(s, store);
+	space_refresh(s, store);
+}
+
+static uint64_t used_to(struct store *store)
+{
+	struct store_space space;
+
+	store_space(store, &space);
+	return (space.last_page + 1) * space.page_bytes;
+}
+
+static uint64_t first_step(uint64_t used)
+{
+	uint64_t step = used / 8;
+
+	step = step < STEP_MIN ? STEP_MIN : step;
+	return step > STEP_MAX ? STEP_MAX : step;
+}
+
+/* 0 or an errno value. */
+static int reserve(struct space *s, struct store *store, uint64_t bytes)
+{
+	int rc = store_must_fail(store, "reserve")
+			 ? ENOSPC
+			 : posix_fallocate(store_fd(store), (off_t)s->reserved_to, (off_t)bytes);
+
+	if (rc == 0)
+		s->reserved_to += bytes;
+	return rc;
+}
+
+void space_ensure(struct space *s, struct store *store)
+{
+	uint64_t used = used_to(store), step = first_step(used);
+	int rc = 0;
+
+	if (s->cannot_reserve)
+		return;
+	if (s->reserved_to < used)
+		s->reserved_to = used;
+	/* A disk that is nearly full gives a small step where it has no large one. */
+	while (s->reserved_to - used < RESERVE && step >= STEP_LAST) {
+		rc = reserve(s, store, step);
+		if (rc == EOPNOTSUPP || rc == EINVAL || rc == ENODEV) {
+			s->cannot_reserve = true;
+			return;
+		}
+		if (rc != 0)
+			step /= 2;
+	}
+	s->is_exhausted = s->reserved_to - used < RESERVE / 2;
+}
+
+void space_refresh(struct space *s, struct store *store)
+{
+	s->free_bytes = guard_free_bytes(store_fd(store));
+}

@@ -1,0 +1,28 @@
+/*
+ * space - disk blocks for the queue file, reserved ahead, and how much the disk has left.
+ *
+ * LMDB cannot even delete when it finds no page to write to. So blocks are reserved ahead of the end in use, in steps,
+ * and when the disk gives no more, new mail is refused while what is reserved still serves outcomes: each frees
+ * more than it takes.
+ *
+ * Threads: the writer's.
+ */
+#ifndef SPACE_H
+#define SPACE_H
+
+#include "queue/store.h"
+
+struct space {
+	uint64_t reserved_to; /* bytes of the file with blocks behind them, as far as we know */
+	uint64_t free_bytes;  /* of the disk, for us */
+	bool is_exhausted;    /* no more blocks, and the reserve is being used up */
+	bool cannot_reserve;  /* the file system does not do that */
+};
+
+void space_init(struct space *s, struct store *store);
+/* Before a group: reserves where less than the reserve is left. Cheap when there is enough. */
+void space_ensure(struct space *s, struct store *store);
+/* After a commit: what the disk has left. */
+void space_refresh(struct space *s, struct store *store);
+
+#endif
