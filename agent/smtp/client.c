@@ -329,11 +329,17 @@ void client_body(struct client *c, struct span bytes, int64_t now_ms)
 	client_state_rearm(c, now_ms);
 }
 
+/* False when the session has failed since the body was asked for, and the driver does not know it yet. */
+static bool is_in_body(const struct client *c)
+{
+	return c->body_is_asked || c->body_is_due;
+}
+
 void client_body_end(struct client *c, int64_t now_ms)
 {
-	if (!c->body_is_asked)
+	if (!is_in_body(c))
 		return;
-	c->body_is_asked = false;
+	c->body_is_asked = c->body_is_due = false;
 	client_mail_complete(c, now_ms);
 	client_state_rearm(c, now_ms);
 }
@@ -342,7 +348,7 @@ void client_body_abort(struct client *c, int64_t now_ms)
 {
 	struct client_state_ending how = { .in_body = CLIENT_UNTRIED, .at_dot = CLIENT_DOUBTFUL };
 
-	if (!c->body_is_asked)
+	if (!is_in_body(c))
 		return;
 	c->failure.phase = CLIENT_AT_BODY;
 	c->failure.reply.text = SPAN("given up before the message was complete");

@@ -188,10 +188,11 @@ void client_tls_failed(struct client *c, struct span why, int64_t now_ms);
 bool client_is_ready(const struct client *c);
 void client_message(struct client *c, const struct client_message *message, int64_t now_ms);
 /* The next bytes of the body asked for by WANT_BODY, at most CLIENT_BODY_MAX; copied, dot-stuffed, line ends made
- * CRLF. WANT_BODY comes again when there is room. */
+ * CRLF. One piece for one WANT_BODY; it comes again when there is room. When the session has failed meanwhile, this and
+ * the next two do nothing. */
 enum { CLIENT_BODY_MAX = 256 * 1024 };
 void client_body(struct client *c, struct span bytes, int64_t now_ms);
-/* All of it was given: the message is completed. */
+/* All of it was given (also straight behind the last piece): the message is completed. */
 void client_body_end(struct client *c, int64_t now_ms);
 /* The body is not what it should be: the message must not be completed. Its recipients are UNTRIED; CLOSE. */
 void client_body_abort(struct client *c, int64_t now_ms);
