@@ -1,0 +1,224 @@
+#include "verb_show.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+#include <sysexits.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/text.h"
+#include "control/protocol.h"
+#include "look.h"
+#include "talk.h"
+
+enum { CELL_SIZE = 2048 };
+
+struct show {
+	const struct cli *cli;
+	int64_t now_ms;
+	bool is_failed;
+};
+
+/* A line "name   text", left out where there is none. */
+static void line(const char *name, const char *text)
+{
+	char cell[CELL_SIZE];
+
+	if (text[0])
+		printf("%-12s %s\n", name, look_text(text, 0, cell, sizeof cell));
+}
+
+static void time_line(const char *name, int64_t then_ms, int64_t now_ms)
+{
+	char stamp[CLOCK_DATE_SIZE], length[LOOK_SIZE];
+
+	if (then_ms == 0)
+		return;
+	if (then_ms > now_ms)
+		printf("%-12s %s (%s)\n", name, clock_stamp(then_ms, stamp), look_until(then_ms, now_ms, length));
+	else
+		printf("%-12s %s (%s ago)\n", name, clock_stamp(then_ms, stamp), look_age(then_ms, now_ms, length));
+}
+
+static void show_message(const struct show *show, const json_t *row)
+{
+	const char *sender = talk_text(row, "sender");
+	char size[TEXT_SIZE_SIZE];
+
+	printf("%s%s%s%s%s%s\n", look_colour(show->cli, LOOK_BOLD), talk_text(row, "id"),
+	       look_colour(show->cli, LOOK_PLAIN), talk_bool(row, "held") ? "  held" : "",
+	       talk_bool(row, "damaged") ? "  damaged: the stored bytes do not match their checksum" : "",
+	       talk_bool(row, "report") ? "  a report of our own" : "");
+	line("from", sender[0] ? sender : "<> (the null sender)");
+	line("subject", talk_text(row, "subject"));
+	line("message-id", talk_text(row, "message_id"));
+	printf("%-12s %s, %s\n", "size", text_size_print((uint64_t)talk_number(row, "size_bytes"), size),
+	       talk_text(row, "body"));
+	line("submitter", talk_text(row, "submitter"));
+	line("came by", talk_text(row, "origin"));
+	line("envid", talk_text(row, "envid"));
+	time_line("arrived", talk_number(row, "arrival_ms"), show->now_ms);
+	time_line("not before", talk_number(row, "hold_until_ms"), show->now_ms);
+	if (!talk_bool(row, "warned"))
+		time_line("warning", talk_number(row, "warn_ms"), show->now_ms);
+	else
+		line("warning", "the sender has been told that it waits");
+	time_line("given up", talk_number(row, "expires_ms"), show->now_ms);
+	printf("%-12s %" PRId64 " when it was accepted\n", "recipients", talk_number(row, "recipients_accepted"));
+}
+
+static void show_why(const struct show *show, const json_t *row)
+{
+	const char *by = talk_text(row, "by"), *said = talk_text(row, "said"), *advice = talk_text(row, "advice");
+	char cell[CELL_SIZE], name[CELL_SIZE];
+
+	printf("  waits for  %s\n", talk_text(row, "text")[0] ? look_text(talk_text(row, "text"), 0, cell, sizeof cell)
+							      : look_gate(talk_text(row, "gate")));
+	if (talk_number(row, "since_ms"))
+		printf("  since      %s\n", look_time(talk_number(row, "since_ms"), show->now_ms, cell));
+	if (talk_number(row, "until_ms"))
+		printf("  until      %s", look_time(talk_number(row, "until_ms"), show->now_ms, cell));
+	if (talk_number(row, "until_ms"))
+		printf(" (%s)\n", look_until(talk_number(row, "until_ms"), show->now_ms, cell));
+	if (said[0])
+		printf("  said       %s%s%s\n", look_text(said, 0, cell, sizeof cell), by[0] ? "  - by " : "",
+		       look_text(by, 0, name, sizeof name));
+	if (advice[0])
+		printf("  do         %s%s%s\n", look_colour(show->cli, LOOK_YELLOW),
+		       look_text(advice, 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN));
+}
+
+static void show_rcpt(const struct show *show, const json_t *row)
+{
+	const char *route = talk_text(row, "route"), *target = talk_text(row, "target"),
+		   *reply = talk_text(row, "reply");
+	char cell[CELL_SIZE], name[CELL_SIZE], when[LOOK_SIZE];
+
+	printf("\n%s%s%s  %s\n", look_colour(show->cli, LOOK_BOLD),
+	       look_text(talk_text(row, "address"), 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN),
+	       talk_text(row, "state"));
+	if (route[0] || target[0])
+		printf("  route      %s -> %s\n", route[0] ? look_text(route, 0, name, sizeof name) : "none",
+		       target[0] ? look_text(target, 0, cell, sizeof cell) : "nowhere");
+	if (reply[0])
+		printf("  last try   %s: %s  - by %s\n", look_time(talk_number(row, "last_ms"), show->now_ms, when),
+		       look_text(reply, 0, cell, sizeof cell), look_text(talk_text(row, "host"), 0, name, sizeof name));
+	if (talk_number(row, "attempts"))
+		printf("  attempts   %" PRId64 ", next %s\n", talk_number(row, "attempts"),
+		       look_until(talk_number(row, "due_ms"), show->now_ms, when));
+	show_why(show, row);
+}
+
+static void show_history(const struct show *show, const json_t *row)
+{
+	const char *outcome = talk_text(row, "outcome"), *lane = talk_text(row, "lane"), *tls = talk_text(row, "tls");
+	enum look_colour colour = strcmp(outcome, "delivered") == 0 ? LOOK_GREEN : LOOK_RED;
+	char cell[CELL_SIZE], name[CELL_SIZE], when[LOOK_SIZE];
+
+	printf("\n%s%s%s  %s%s%s %s after %s\n", look_colour(show->cli, LOOK_BOLD),
+	       look_text(talk_text(row, "recipient"), 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN),
+	       look_colour(show->cli, colour), outcome, look_colour(show->cli, LOOK_PLAIN),
+	       look_time(talk_number(row, "at_ms"), show->now_ms, when),
+	       look_age(talk_number(row, "arrival_ms"), talk_number(row, "at_ms"), name));
+	if (lane[0])
+		printf("  by way of  %s%s%s\n", look_text(lane, 0, cell, sizeof cell), tls[0] ? ", " : "",
+		       look_text(tls, 0, name, sizeof name));
+	if (talk_text(row, "reply")[0])
+		printf("  said       %s  - by %s\n", look_text(talk_text(row, "reply"), 0, cell, sizeof cell),
+		       look_text(talk_text(row, "host"), 0, name, sizeof name));
+}
+
+static void on_show(void *arg, const json_t *row)
+{
+	const struct show *show = arg;
+
+	if (show->cli->json)
+		talk_print(row);
+	else if (talk_is(row, "message"))
+		show_message(show, row);
+	else if (talk_is(row, "recipient"))
+		show_rcpt(show, row);
+	else if (talk_is(row, "history"))
+		show_history(show, row);
+}
+
+/* why: only the recipients and what holds them. */
+static void on_why(void *arg, const json_t *row)
+{
+	const struct show *show = arg;
+	char cell[CELL_SIZE];
+
+	if (show->cli->json && !talk_is(row, "message")) {
+		talk_print(row);
+	} else if (show->cli->json) {
+		return;
+	} else if (talk_is(row, "recipient")) {
+		printf("%s%s%s  %s\n", look_colour(show->cli, LOOK_BOLD),
+		       look_text(talk_text(row, "address"), 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN),
+		       talk_text(row, "state"));
+		show_why(show, row);
+	} else if (talk_is(row, "history")) {
+		show_history(show, row);
+	}
+}
+
+static json_t *request_for(const struct cli *cli, const char *verb)
+{
+	json_t *request = talk_request(cli, verb);
+
+	json_object_set_new(request, "id", json_string(cli->words[0]));
+	return request;
+}
+
+static int check_id(const struct cli *cli)
+{
+	uint64_t id;
+
+	if (text_id(span_str(cli->words[0]), &id))
+		return 0;
+	return cli_fail(EX_USAGE, "%s: not a message id - 13 letters and digits as list shows them", cli->words[0]);
+}
+
+static int show(struct cli *cli, const char *verb, void (*row)(void *arg, const json_t *row))
+{
+	struct show state = { .cli = cli, .now_ms = clock_wall_ms() };
+	int status = check_id(cli);
+
+	return status ? status : talk_once(cli, request_for(cli, verb), row, &state, NULL);
+}
+
+int verb_show_run(struct cli *cli)
+{
+	return show(cli, "show", on_show);
+}
+
+int verb_show_why(struct cli *cli)
+{
+	return show(cli, "why", on_why);
+}
+
+static void on_data(void *arg, const json_t *row)
+{
+	struct show *state = arg;
+	const char *data = talk_text(row, "data");
+	struct buf bytes;
+
+	buf_init(&bytes, PROTOCOL_BODY_PIECE);
+	if (!text_base64_decode(&bytes, span_str(data)) ||
+	    fwrite(buf_span(&bytes).data, 1, bytes.len, stdout) != bytes.len)
+		state->is_failed = true;
+	buf_fini(&bytes);
+}
+
+int verb_show_cat(struct cli *cli)
+{
+	struct show state = { .cli = cli };
+	int status = check_id(cli);
+
+	if (status == 0)
+		status = talk_once(cli, request_for(cli, "cat"), on_data, &state, NULL);
+	if (status == 0 && (fflush(stdout) != 0 || state.is_failed))
+		status = cli_fail(EX_IOERR, "the message could not be written out");
+	return status;
+}

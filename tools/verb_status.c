@@ -1,0 +1,308 @@
+#include "verb_status.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/text.h"
+#include "look.h"
+#include "talk.h"
+
+enum { CELL_SIZE = 1024, NAME_WIDTH = 14, HOST_WIDTH = 30 };
+
+struct status {
+	const struct cli *cli;
+	int64_t now_ms;
+	json_t *whole, *lanes, *targets;
+};
+
+static uint64_t number(const struct status *status, const char *key)
+{
+	int64_t value = talk_number(status->whole, key);
+
+	return value > 0 ? (uint64_t)value : 0;
+}
+
+static void on_row(void *arg, const json_t *row)
+{
+	struct status *status = arg;
+
+	if (talk_is(row, "status"))
+		json_object_update(status->whole, (json_t *)(uintptr_t)row);
+	else if (talk_is(row, "lane"))
+		json_array_append(status->lanes, (json_t *)(uintptr_t)row);
+	else if (talk_is(row, "target"))
+		json_array_append(status->targets, (json_t *)(uintptr_t)row);
+}
+
+/* ---------------------------------------------------------------- the verdict */
+
+static bool lane_is_well(const json_t *lane)
+{
+	return strcmp(talk_text(lane, "trouble"), "well") == 0 && !talk_text(lane, "paused_by")[0];
+}
+
+static size_t count_unwell(const struct status *status)
+{
+	size_t unwell = 0;
+
+	for (size_t i = 0; i < json_array_size(status->lanes); i++)
+		unwell += !lane_is_well(json_array_get(status->lanes, i));
+	return unwell;
+}
+
+/* One sentence, and whether it is good news. */
+static const char *verdict(const struct status *status, enum look_colour *out_colour)
+{
+	size_t lanes = json_array_size(status->lanes), unwell = count_unwell(status);
+
+	*out_colour = LOOK_RED;
+	if (talk_bool(status->whole, "full"))
+		return "New mail is refused: the queue or its disk is full.";
+	if (talk_text(status->whole, "paused_by")[0])
+		return "All delivery is paused.";
+	if (number(status, "routes") == 0 || lanes == 0)
+		return "Mail is kept, but there is no way out: no route to a smart host is configured.";
+	if (talk_bool(status->whole, "offline"))
+		return "This machine is offline: mail is kept and sent when the network is back.";
+	if (unwell == lanes)
+		return "No mail is flowing: no smart host can be used.";
+	*out_colour = LOOK_YELLOW;
+	if (unwell)
+		return "Mail is flowing, but not everywhere.";
+	if (number(status, "damaged"))
+		return "Mail is flowing, but some stored mail is damaged.";
+	*out_colour = LOOK_GREEN;
+	return number(status, "messages") ? "Mail is flowing." : "All is well: no mail is waiting.";
+}
+
+static void show_head(const struct status *status)
+{
+	enum look_colour colour;
+	const char *sentence = verdict(status, &colour), *file = talk_text(status->whole, "config");
+	char age[LOOK_SIZE], path[CELL_SIZE];
+
+	printf("%s%s%s\n", look_colour(status->cli, colour), sentence, look_colour(status->cli, LOOK_PLAIN));
+	printf("sendoffd %s, up for %s, %s%s\n", talk_text(status->whole, "version"),
+	       look_age((int64_t)number(status, "started_ms"), status->now_ms, age),
+	       file[0] ? "configured by " : "with built-in defaults", look_text(file, 0, path, sizeof path));
+	if (talk_bool(status->whole, "offline"))
+		printf("  offline since %s  %s\n",
+		       look_time((int64_t)number(status, "offline_since_ms"), status->now_ms, age),
+		       look_text(talk_text(status->whole, "offline_text"), 0, path, sizeof path));
+}
+
+static void show_counts(const struct status *status)
+{
+	const char *whose = talk_bool(status->whole, "own") ? " of yours" : "";
+	char count[LOOK_SIZE], rcpts[LOOK_SIZE], size[TEXT_SIZE_SIZE], age[LOOK_SIZE];
+
+	if (number(status, "messages"))
+		printf("\nWaiting: %s%s (%s, %s), the oldest for %s; %" PRIu64 " being sent\n",
+		       look_count(number(status, "messages"), "message", count), whose,
+		       look_count(number(status, "recipients"), "recipient", rcpts),
+		       text_size_print(number(status, "body_bytes"), size),
+		       look_age((int64_t)number(status, "oldest_ms"), status->now_ms, age), number(status, "sending"));
+	printf("%sSince start: %" PRIu64 " accepted; recipients: %" PRIu64 " delivered, %" PRIu64 " deferred, %" PRIu64
+	       " bounced, %" PRIu64 " doubtful\n",
+	       number(status, "messages") ? "" : "\n", number(status, "accepted"), number(status, "delivered"),
+	       number(status, "deferred"), number(status, "bounced"), number(status, "doubted"));
+	if (!talk_bool(status->whole, "counted_all"))
+		printf("(What follows counts the oldest %" PRIu64 " messages only.)\n", number(status, "counted"));
+}
+
+/* ---------------------------------------------------------------- lanes */
+
+static void show_advice(const struct status *status, const char *advice)
+{
+	char cell[CELL_SIZE];
+
+	if (advice[0])
+		printf("      %s-> %s%s\n", look_colour(status->cli, LOOK_YELLOW),
+		       look_text(advice, 0, cell, sizeof cell), look_colour(status->cli, LOOK_PLAIN));
+}
+
+/* The first name of the target that mail waits for. */
+static uint64_t waiting_for(const struct status *status, const char *name)
+{
+	size_t len = strlen(name);
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(status->targets); i++) {
+		const json_t *row = json_array_get(status->targets, i);
+		const char *target = talk_text(row, "target");
+
+		if (strncmp(target, name, len) == 0 && (target[len] == '\0' || target[len] == ','))
+			count += (uint64_t)talk_number(row, "recipients");
+	}
+	return count;
+}
+
+static void lane_state(const struct status *status, const json_t *lane, char *out, size_t size)
+{
+	const char *trouble = talk_text(lane, "trouble");
+	int64_t last_ms = talk_number(lane, "last_success_ms");
+	char age[LOOK_SIZE];
+
+	if (talk_text(lane, "paused_by")[0])
+		snprintf(out, size, "paused by %.32s since %s", talk_text(lane, "paused_by"),
+			 look_time(talk_number(lane, "paused_ms"), status->now_ms, age));
+	else if (talk_bool(lane, "parked"))
+		snprintf(out, size, "account refused: parked until somebody acts");
+	else if (strcmp(trouble, "account") == 0)
+		snprintf(out, size, "account refused");
+	else if (strcmp(trouble, "network") == 0)
+		snprintf(out, size, "waits for the network");
+	else if (strcmp(trouble, "host") == 0)
+		snprintf(out, size, "failing");
+	else if (last_ms)
+		snprintf(out, size, "well, last delivery %s ago", look_age(last_ms, status->now_ms, age));
+	else
+		snprintf(out, size, "well, nothing sent yet");
+}
+
+static void lane_trouble(const struct status *status, const json_t *lane)
+{
+	char cell[CELL_SIZE], since[LOOK_SIZE], next[LOOK_SIZE];
+
+	if (talk_number(lane, "failures"))
+		printf("      failed %" PRId64 " times since %s%s%s\n", talk_number(lane, "failures"),
+		       look_time(talk_number(lane, "since_ms"), status->now_ms, since),
+		       talk_number(lane, "retry_ms") ? ", next try " : "",
+		       talk_number(lane, "retry_ms") ? look_until(talk_number(lane, "retry_ms"), status->now_ms, next)
+						     : "");
+	if (talk_text(lane, "error")[0])
+		printf("      %s\n", look_text(talk_text(lane, "error"), 0, cell, sizeof cell));
+	show_advice(status, talk_text(lane, "advice"));
+}
+
+static void show_lane(const struct status *status, const json_t *lane)
+{
+	uint64_t waiting = waiting_for(status, talk_text(lane, "name"));
+	char name[CELL_SIZE], host[CELL_SIZE], state[CELL_SIZE];
+
+	lane_state(status, lane, state, sizeof state);
+	printf("  %-*s %-*s %s%s%s", NAME_WIDTH, look_text(talk_text(lane, "name"), 0, name, sizeof name), HOST_WIDTH,
+	       look_text(talk_text(lane, "host"), 0, host, sizeof host),
+	       look_colour(status->cli, lane_is_well(lane) ? LOOK_GREEN : LOOK_RED), state,
+	       look_colour(status->cli, LOOK_PLAIN));
+	if (waiting)
+		printf(", %" PRIu64 " waiting", waiting);
+	if (talk_number(lane, "connections"))
+		printf(", %" PRId64 " of %" PRId64 " connections", talk_number(lane, "connections"),
+		       talk_number(lane, "connections_max"));
+	putchar('\n');
+	if (!lane_is_well(lane))
+		lane_trouble(status, lane);
+	if (talk_bool(lane, "insecure"))
+		printf("      %snot secure: its certificate is not checked or TLS is not required%s\n",
+		       look_colour(status->cli, LOOK_YELLOW), look_colour(status->cli, LOOK_PLAIN));
+}
+
+/* ---------------------------------------------------------------- the rest */
+
+static void show_matter(const struct status *status, uint64_t count, const char *noun, const char *what,
+			const char *advice)
+{
+	char text[LOOK_SIZE];
+
+	if (count == 0)
+		return;
+	printf("  %s %s\n", look_count(count, noun, text), what);
+	show_advice(status, advice);
+}
+
+static uint64_t without_route(const struct status *status)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(status->targets); i++) {
+		const json_t *row = json_array_get(status->targets, i);
+
+		if (!talk_text(row, "target")[0])
+			count += (uint64_t)talk_number(row, "recipients");
+	}
+	return count;
+}
+
+static void show_matters(const struct status *status)
+{
+	show_matter(status, without_route(status), "recipient", "fit no route",
+		    "add a route that fits them to the configuration, then: sendoff reload");
+	show_matter(status, number(status, "held"), "message", "held by an operator",
+		    "sendoff list --state held; sendoff release ID");
+	show_matter(status, number(status, "damaged"), "message",
+		    "damaged: the stored bytes do not match their checksum",
+		    "look at the disk; sendoff list --state damaged; sendoff remove ID");
+	show_matter(status, number(status, "doubtful"), "recipient",
+		    "perhaps delivered: the last reply was lost; they are tried again after a pause", "");
+	show_matter(status, number(status, "put_off"), "recipient", "put off by their sender", "");
+	show_matter(status, number(status, "report_owed"), "recipient",
+		    "done with; the report to the sender is being made", "");
+}
+
+static void show_disk(const struct status *status)
+{
+	uint64_t used = number(status, "used_bytes"), max = number(status, "max_size_bytes"),
+		 left = number(status, "free_disk_bytes");
+	char used_text[TEXT_SIZE_SIZE], max_text[TEXT_SIZE_SIZE], free_text[TEXT_SIZE_SIZE], path[CELL_SIZE];
+
+	if (max == 0)
+		return;
+	printf("\nQueue: %s: %s of %s in use, %s free on the disk\n",
+	       look_text(talk_text(status->whole, "directory"), 0, path, sizeof path), text_size_print(used, used_text),
+	       text_size_print(max, max_text), text_size_print(left, free_text));
+	if (talk_bool(status->whole, "full"))
+		show_advice(status, left <= number(status, "min_free_disk_bytes")
+					    ? "make room on the disk (queue.min_free_disk keeps a reserve)"
+					    : "let mail out, remove some, or raise queue.max_size");
+	else if (used > max / 10 * 8)
+		show_advice(status, "more than 80 % of queue.max_size is in use");
+}
+
+static void show(const struct status *status)
+{
+	show_head(status);
+	show_counts(status);
+	if (json_array_size(status->lanes))
+		printf("\nSmart hosts\n");
+	for (size_t i = 0; i < json_array_size(status->lanes); i++)
+		show_lane(status, json_array_get(status->lanes, i));
+	if (without_route(status) || number(status, "held") || number(status, "damaged") ||
+	    number(status, "doubtful") || number(status, "put_off") || number(status, "report_owed"))
+		printf("\nAlso\n");
+	show_matters(status);
+	show_disk(status);
+	if (talk_bool(status->whole, "closed"))
+		printf("New mail is refused just now: a drain with --close is at work.\n");
+	if (talk_text(status->whole, "paused_by")[0])
+		show_advice(status, "sendoff resume");
+}
+
+/* One object, the lanes and targets in it. */
+static void print(const struct status *status)
+{
+	json_object_set(status->whole, "lanes", status->lanes);
+	json_object_set(status->whole, "targets", status->targets);
+	talk_print(status->whole);
+}
+
+int verb_status_run(struct cli *cli)
+{
+	struct status status = { .cli = cli,
+				 .now_ms = clock_wall_ms(),
+				 .whole = json_object(),
+				 .lanes = json_array(),
+				 .targets = json_array() };
+	int err = talk_once(cli, talk_request(cli, "status"), on_row, &status, NULL);
+
+	if (err == 0 && cli->json)
+		print(&status);
+	else if (err == 0)
+		show(&status);
+	json_decref(status.whole);
+	json_decref(status.lanes);
+	json_decref(status.targets);
+	return err;
+}

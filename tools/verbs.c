@@ -1,0 +1,124 @@
+#include "verbs.h"
+
+#include <string.h>
+
+#include "base/text.h"
+#include "verb_agent.h"
+#include "verb_change.h"
+#include "verb_drain.h"
+#include "verb_history.h"
+#include "verb_list.h"
+#include "verb_show.h"
+#include "verb_status.h"
+
+static int help(struct cli *cli);
+
+enum { MANY = 1 << 20 };
+
+static const struct verbs_row rows[] = {
+	{ "status", "", "is mail flowing, what waits for what, what to do", "", 0, 0, 0, verb_status_run },
+	{ "list", "[FILTER] [ID ...]", "the messages that wait, oldest first", "", VERBS_FILTER, 0, MANY,
+	  verb_list_run },
+	{ "show", "ID", "one message and its whole story", "", 0, 1, 1, verb_show_run },
+	{ "why", "ID", "what a message waits for, since when, until when", "", 0, 1, 1, verb_show_why },
+	{ "cat", "ID", "the bytes of a message as they will be sent", "", 0, 1, 1, verb_show_cat },
+	{ "flush", "[FILTER] [ID ...]", "make messages due now, and try failing smart hosts again",
+	  "Without a filter everything is flushed. Held mail stays held.\n", VERBS_FILTER | VERBS_ASK, 0, MANY,
+	  verb_change_run },
+	{ "drain", "[--timeout DURATION] [--close]", "flush, and wait until nothing is left",
+	  "  --timeout DURATION  give up waiting after this\n"
+	  "  --close             take no new mail meanwhile\n"
+	  "Exit status 0: empty; 75: something is left.\n",
+	  VERBS_DRAIN, 0, 0, verb_drain_run },
+	{ "hold", "[FILTER] [ID ...]", "keep messages back until they are released", "", VERBS_FILTER | VERBS_ASK, 0,
+	  MANY, verb_change_run },
+	{ "release", "[FILTER] [ID ...]", "let held messages go", "", VERBS_FILTER | VERBS_ASK, 0, MANY,
+	  verb_change_run },
+	{ "remove", "[FILTER] [ID ...]", "delete messages, or those of their recipients that the filter chooses", "",
+	  VERBS_FILTER | VERBS_ASK, 0, MANY, verb_change_run },
+	{ "pause", "[SMARTHOST]", "stop delivery through one smart host, or all delivery", "", VERBS_ASK, 0, 1,
+	  verb_change_lane },
+	{ "resume", "[SMARTHOST]", "end a pause, and try a refused account again", "", VERBS_ASK, 0, 1,
+	  verb_change_lane },
+	{ "history", "[FILTER] [ID ...]", "how mail ended, newest first, with the remote's words",
+	  "--older and --newer are about when it ended, --route about the smart host that took it.\n", VERBS_FILTER, 0,
+	  MANY, verb_history_run },
+	{ "check", "[FILE]", "read the configuration and list its mistakes", "", 0, 0, 1, verb_agent_check },
+	{ "reload", "", "let the agent read its configuration again", "", 0, 0, 0, verb_agent_reload },
+	{ "verify", "", "check everything that is stored", "", 0, 0, 0, verb_agent_verify },
+	{ "version", "", "of this program and of the agent", "", 0, 0, 0, verb_agent_version },
+	{ "help", "[VERB]", "this list, or more about one verb", "", 0, 0, 1, help },
+};
+enum { ROWS = sizeof rows / sizeof rows[0] };
+
+const struct verbs_row *verbs_find(const char *name)
+{
+	for (size_t i = 0; i < ROWS; i++)
+		if (strcmp(rows[i].name, name) == 0)
+			return &rows[i];
+	return NULL;
+}
+
+const char *verbs_nearest(const char *name)
+{
+	const char *nearest = NULL;
+	size_t least = 3; /* beyond two slips it is a guess */
+
+	for (size_t i = 0; i < ROWS; i++) {
+		size_t distance = text_distance(name, rows[i].name);
+
+		if (distance < least) {
+			least = distance;
+			nearest = rows[i].name;
+		}
+	}
+	return nearest;
+}
+
+void verbs_usage(FILE *out)
+{
+	fputs("usage: sendoff [--config FILE] [--socket PATH] [--json] VERB [ARGUMENT ...]\n\n", out);
+	for (size_t i = 0; i < ROWS; i++)
+		fprintf(out, "  %-8s %s\n", rows[i].name, rows[i].summary);
+	fputs("\n`sendoff help VERB` says more; so does sendoff(1).\n", out);
+}
+
+static void filter_help(FILE *out)
+{
+	size_t count;
+	const struct filter_option *options = filter_options(&count);
+
+	fputs("\nFilter (everything that is said must fit):\n", out);
+	for (size_t i = 0; i < count; i++) {
+		char name[32];
+
+		snprintf(name, sizeof name, "--%s %s", options[i].name, options[i].value ? options[i].value : "");
+		fprintf(out, "  %-22s %s\n", name, options[i].help);
+	}
+}
+
+void verbs_help(FILE *out, const struct verbs_row *row)
+{
+	fprintf(out, "usage: sendoff %s %s\n\n%s.\n", row->name, row->arguments, row->summary);
+	if (row->details[0])
+		fprintf(out, "\n%s", row->details);
+	if (row->takes & VERBS_ASK)
+		fputs("\n  -n, --dry-run          say what would be done, and do nothing\n"
+		      "  -y, --yes              do not ask\n",
+		      out);
+	if (row->takes & VERBS_FILTER)
+		filter_help(out);
+}
+
+static int help(struct cli *cli)
+{
+	const struct verbs_row *row = cli->word_count ? verbs_find(cli->words[0]) : NULL;
+
+	if (cli->word_count && !row)
+		return cli_fail(64, "no such verb: %s", cli->words[0]);
+	if (row)
+		verbs_help(stdout, row);
+	else
+		verbs_usage(stdout);
+	return 0;
+}
