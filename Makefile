@@ -114,8 +114,9 @@ $(BUILD)/sendoffd: $(BUILD)/agent/main.o $(call archives,agent)
 	$(call link,$(call libs,agent))
 $(BUILD)/sendoff: $(BUILD)/tools/sendoff.o $(call archives,tools)
 	$(call link,$(call libs,tools))
-$(BUILD)/sendmail: $(BUILD)/tools/sendmail.o $(call archives,core)
-	$(call link,$(call libs,core))
+# Programs start it for every mail: no library but libc.
+$(BUILD)/sendmail: $(call objects,$(wildcard tools/sendmail*.c)) $(foreach r,message smtp base,$(call archive,$(r)))
+	$(call link,)
 $(BUILD)/sendoff-helper: $(BUILD)/agent/helper/main.o $(call archives,helper)
 	$(call link,$(call libs,helper) -lcurl)
 
