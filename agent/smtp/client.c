@@ -268,7 +268,7 @@ void client_feed(struct client *c, struct span bytes, int64_t now_ms)
 			else if (c->state == CLIENT_STATE_OPEN)
 				client_mail_reply(c, &reply, now_ms);
 			else
-				client_hello_reply(c, &reply, bytes.len == 0, now_ms);
+				client_hello_reply(c, &reply, now_ms);
 			client_state_rearm(c, now_ms);
 			break;
 		}

@@ -133,13 +133,11 @@ static void on_hello(struct client *c, const struct reply *reply, int64_t now_ms
 	}
 }
 
-static void on_starttls(struct client *c, const struct reply *reply, bool is_last, int64_t now_ms)
+static void on_starttls(struct client *c, const struct reply *reply, int64_t now_ms)
 {
-	if (reply->code == 220 && is_last) {
-		client_state_enter(c, CLIENT_STATE_TLS);
+	if (reply->code == 220) {
+		client_state_enter(c, CLIENT_STATE_TLS); /* where every further byte in clear text is the end */
 		c->tls_is_asked = false;
-	} else if (reply->code == 220) {
-		client_state_doubt(c, "the server sent more in clear text behind its consent to TLS", now_ms);
 	} else if (reply->code < 400) {
 		client_state_doubt(c, "the server's reply does not belong to STARTTLS", now_ms);
 	} else if (is_tls_promised(c) || reply->code == 421) {
@@ -182,13 +180,13 @@ static void on_auth(struct client *c, const struct reply *reply, int64_t now_ms)
 	}
 }
 
-void client_hello_reply(struct client *c, const struct reply *reply, bool is_last, int64_t now_ms)
+void client_hello_reply(struct client *c, const struct reply *reply, int64_t now_ms)
 {
 	switch (c->state) {
 	case CLIENT_STATE_GREETING: on_greeting(c, reply, now_ms); break;
 	case CLIENT_STATE_EHLO:
 	case CLIENT_STATE_HELO: on_hello(c, reply, now_ms); break;
-	case CLIENT_STATE_STARTTLS: on_starttls(c, reply, is_last, now_ms); break;
+	case CLIENT_STATE_STARTTLS: on_starttls(c, reply, now_ms); break;
 	case CLIENT_STATE_AUTH: on_auth(c, reply, now_ms); break;
 	case CLIENT_STATE_TLS:
 	case CLIENT_STATE_OPEN:

@@ -13,8 +13,8 @@
 
 #include "smtp/client_state.h"
 
-/* A reply in one of the states before CLIENT_STATE_OPEN. `is_last`: no byte came behind it. */
-void client_hello_reply(struct client *c, const struct reply *reply, bool is_last, int64_t now_ms);
+/* A reply in one of the states before CLIENT_STATE_OPEN. */
+void client_hello_reply(struct client *c, const struct reply *reply, int64_t now_ms);
 /* The connection is protected from now on: everything learnt before is forgotten (RFC 3207, 4.2). */
 void client_hello_secured(struct client *c, bool authentic);
 
