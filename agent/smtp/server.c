@@ -436,27 +436,20 @@ static void time_out(struct server *s, int64_t now_ms)
 static enum server_action_kind ask(struct server *s, struct server_action *out)
 {
 	s->is_asked = true;
-	switch (s->state) {
-	case STATE_ASK_MAIL: out->address = s->envelope.sender; return SERVER_ASK_MAIL;
-	case STATE_ASK_RCPT:
+	if (s->state == STATE_ASK_MAIL) {
+		out->address = s->envelope.sender;
+		return SERVER_ASK_MAIL;
+	}
+	if (s->state == STATE_ASK_RCPT) {
 		out->rcpt = s->rcpt;
 		out->address = s->rcpt->address;
 		return SERVER_ASK_RCPT;
-	case STATE_ASK_AUTH: out->auth = server_auth_question(s); return SERVER_ASK_AUTH;
-	case STATE_STORE: return SERVER_STORE;
-	case STATE_TLS: return SERVER_START_TLS;
-	case STATE_GREET:
-	case STATE_START:
-	case STATE_HELLO:
-	case STATE_MAIL:
-	case STATE_RCPT:
-	case STATE_DATA:
-	case STATE_AUTH_LINE:
-	case STATE_CLOSED:
-	case STATE_COUNT: break;
 	}
-	assert(!"a state without a question");
-	return SERVER_NEED;
+	if (s->state == STATE_ASK_AUTH) {
+		out->auth = server_auth_question(s);
+		return SERVER_ASK_AUTH;
+	}
+	return s->state == STATE_STORE ? SERVER_STORE : SERVER_START_TLS;
 }
 
 static enum server_action_kind send_replies(struct server *s, struct server_action *out)

@@ -1,0 +1,160 @@
+/*
+ * A session with any bytes and any answers of the driver: what is said and done does not depend on how the bytes are
+ * cut, and the engine keeps its promises about order. The first bytes choose configuration, cut and answers.
+ */
+#include <assert.h>
+#include <stdint.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/mem.h"
+#include "smtp/server.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { HEAD = 6 };
+
+struct play {
+	struct server *server;
+	struct buf said;
+	unsigned answers; /* bits that decide */
+	bool in_message;  /* body was handed out, its end was not */
+	bool saw_tls;
+	bool closed;
+};
+
+static bool next_answer(struct play *p)
+{
+	bool yes = p->answers & 1;
+
+	p->answers = p->answers >> 1 | (p->answers & 1) << 15;
+	return yes;
+}
+
+static void answer(struct play *p)
+{
+	if (next_answer(p))
+		server_accept(p->server, NULL);
+	else
+		server_refuse(p->server, (struct server_reply){ next_answer(p) ? 450 : 550, "4.2.0", "no\r\n250 yes" });
+}
+
+static void check_text(const char *text, size_t max)
+{
+	assert(strlen(text) <= max);
+	for (; *text; text++)
+		assert((unsigned char)*text >= ' ' && *text != 0x7f);
+}
+
+static void act(struct play *p, const struct server_action *action)
+{
+	const struct server_envelope *envelope = server_envelope(p->server);
+
+	assert(!p->closed || action->kind == SERVER_NEED);
+	switch (action->kind) {
+	case SERVER_SEND:
+		assert(action->bytes.len);
+		buf_append_span(&p->said, action->bytes);
+		return;
+	case SERVER_ASK_MAIL:
+	case SERVER_ASK_RCPT: check_text(action->address, 254); break;
+	case SERVER_ASK_AUTH: check_text(action->auth->user, 255); break;
+	case SERVER_BODY:
+		assert(envelope->sender && envelope->rcpt_count);
+		p->in_message = true;
+		buf_append_span(&p->said, action->bytes);
+		return;
+	case SERVER_STORE:
+		assert(envelope->sender && envelope->rcpt_count && envelope->rcpts);
+		p->in_message = false;
+		break;
+	case SERVER_ABORT:
+		assert(envelope->sender);
+		p->in_message = false;
+		buf_append_str(&p->said, "ABORT");
+		return;
+	case SERVER_START_TLS:
+		p->saw_tls = true;
+		server_tls_started(p->server);
+		return;
+	case SERVER_CLOSE:
+		assert(!p->in_message);
+		p->closed = true;
+		return;
+	case SERVER_NEED: return;
+	}
+	buf_append_char(&p->said, (char)('A' + action->kind));
+	answer(p);
+}
+
+static void feed(struct play *p, struct span bytes, size_t piece)
+{
+	for (size_t i = 0; i < bytes.len && !p->closed; i += piece) {
+		size_t len = i + piece < bytes.len ? piece : bytes.len - i;
+		char *copy = mem_dup(bytes.data + i, len);
+		struct span in = span_of(copy, len);
+		struct server_action action;
+
+		do {
+			server_step(p->server, (int64_t)i, &in, &action);
+			act(p, &action);
+		} while (action.kind != SERVER_NEED);
+		assert(in.len == 0 || p->closed);
+		mem_free(copy);
+	}
+}
+
+/* False: TLS was begun, where the cut matters. */
+static bool play(const struct server_config *config, const uint8_t *head, struct span bytes, size_t piece,
+		 struct buf *out_said)
+{
+	struct play p = { .answers = head[1] | (unsigned)head[2] << 8 };
+	struct server_action action;
+	struct span none = span_of("", 0);
+
+	buf_init(&p.said, 1 << 22);
+	p.server = server_new(config, head[3] & 1, 0);
+	feed(&p, bytes, piece);
+	server_peer_closed(p.server);
+	while (!p.closed) {
+		server_step(p.server, (int64_t)bytes.len, &none, &action);
+		act(&p, &action);
+	}
+	server_step(p.server, 1 << 30, &none, &action);
+	assert(action.kind == SERVER_NEED);
+	check_text(server_helo(p.server), 255);
+	server_free(p.server);
+	*out_said = p.said;
+	return !p.saw_tls;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct server_config config;
+	struct buf whole, pieces;
+	struct span bytes;
+
+	if (size <= HEAD || size > 32768)
+		return 0;
+	config = (struct server_config){
+		.hostname = "mx.example.org",
+		.features = data[0] & (data[3] & 2 ? ~0u : ~(unsigned)SERVER_STARTTLS),
+		.max_size_bytes = data[3] & 4 ? 40 : 0,
+		.max_recipients = 1u + data[4] % 8u,
+		.max_errors = 1u + data[4] / 8u,
+		.newline = data[3] & 8 ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE,
+		.allow_bare_local_parts = data[3] & 16,
+		.auth_without_tls = true,
+		.require_auth = data[3] & 32,
+		.ask_mail = data[3] & 64,
+		.ask_rcpt = data[3] & 128,
+	};
+	bytes = span_of(data + HEAD, size - HEAD);
+	if (play(&config, data, bytes, size, &whole)) {
+		if (play(&config, data, bytes, 1u + data[5] % 32u, &pieces))
+			assert(span_equals(buf_span(&whole), buf_span(&pieces)));
+		buf_fini(&pieces);
+	}
+	buf_fini(&whole);
+	return 0;
+}
