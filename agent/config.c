@@ -212,7 +212,7 @@ static bool is_same(const char *a, const char *b)
 static bool is_same_listener(const struct config_listener *a, const struct config_listener *b)
 {
 	if (!is_same(a->name, b->name) || !is_same(a->socket, b->socket) || a->socket_mode != b->socket_mode ||
-	    a->tls != b->tls || a->addresses.count != b->addresses.count)
+	    a->addresses.count != b->addresses.count)
 		return false;
 	for (size_t i = 0; i < a->addresses.count; i++)
 		if (!is_same(a->addresses.list[i], b->addresses.list[i]))
@@ -228,12 +228,10 @@ const char *config_needs_restart(const struct config *now, const struct config *
 		return "control.socket has changed: restart sendoffd to use it";
 	if (!is_same(now->run_as, next->run_as))
 		return "user has changed: restart sendoffd to become it";
-	if (!is_same(now->log, next->log))
-		return "log has changed: restart sendoffd to use it";
 	if (now->listener_count != next->listener_count)
-		return "listeners have come or gone: restart sendoffd to use them";
+		return "a listener has come or gone: restart sendoffd for that";
 	for (size_t i = 0; i < now->listener_count; i++)
 		if (!is_same_listener(&now->listeners[i], &next->listeners[i]))
-			return "a listener has changed: restart sendoffd to use it";
+			return "a listener has another name, address or socket: restart sendoffd to use it";
 	return NULL;
 }

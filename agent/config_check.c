@@ -31,6 +31,17 @@ static void check_name(struct config_load *load, const struct config_at *at, con
 
 /* ---------------------------------------------------------------- files */
 
+/* Once root is given up, a file that only its owner may read has to be the user's own. */
+static void check_owner(struct config_load *load, const struct config_at *at, const char *key, const char *path,
+			uid_t owner)
+{
+	const struct passwd *user = geteuid() == 0 && load->config->run_as ? getpwnam(load->config->run_as) : NULL;
+
+	if (user && user->pw_uid != owner)
+		config_error(load, at, "%s: %s is not %s's, and sendoffd becomes that user - chown %s it", key, path,
+			     load->config->run_as, load->config->run_as);
+}
+
 /* A file must be there; a private one must be nobody else's to read, or the secret in it is none. */
 static void check_file(struct config_load *load, const struct config_at *at, const char *key, const char *path,
 		       bool is_private)
@@ -45,6 +56,8 @@ static void check_file(struct config_load *load, const struct config_at *at, con
 	else if (is_private && st.st_mode & (S_IRWXG | S_IRWXO))
 		config_error(load, at, "%s: %s can be read by others than its owner (mode %04o) - chmod 600 it", key,
 			     path, (unsigned)(st.st_mode & 07777));
+	else if (is_private)
+		check_owner(load, at, key, path, st.st_uid);
 	if (fd >= 0)
 		close(fd);
 }

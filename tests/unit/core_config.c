@@ -573,10 +573,10 @@ static void what_needs_a_restart_is_said(void **state)
 		{ "queue { directory = \"/q\" }", "queue.directory has changed: restart sendoffd to use it" },
 		{ "control { socket = \"/q\" }", "control.socket has changed: restart sendoffd to use it" },
 		{ "user = \"root\"", "user has changed: restart sendoffd to become it" },
-		{ "log = stderr", "log has changed: restart sendoffd to use it" },
-		{ "listener a { socket = \"/s\" }", "listeners have come or gone: restart sendoffd to use them" },
+		{ "log = stderr", NULL },
+		{ "listener a { socket = \"/s\" }", "a listener has come or gone: restart sendoffd for that" },
 		{ "listener a { socket = \"/s\" } listener b { socket = \"/t\" }",
-		  "a listener has changed: restart sendoffd to use it" },
+		  "a listener has another name, address or socket: restart sendoffd to use it" },
 	};
 	struct config *now = load_well(f, "");
 
