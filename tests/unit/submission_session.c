@@ -33,7 +33,7 @@ struct bench {
 	struct queue *queue;
 	struct loop_io queue_io;
 	struct submission *submission;
-	bool fail_commits;
+	_Atomic bool fail_commits; /* asked by the writer thread */
 	bool stopped;
 };
 
@@ -129,6 +129,8 @@ static int tear_down(void **state)
 
 	bench->fail_commits = false;
 	submission_free(bench->submission);
+	for (int i = 0; i < 5; i++) /* connections that are still saying good-bye */
+		loop_turn(bench->loop, 20);
 	loop_io_stop(&bench->queue_io);
 	queue_close(bench->queue);
 	loop_free(bench->loop);
