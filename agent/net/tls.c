@@ -835,16 +835,20 @@ static void say_date(const struct chain *chain, unsigned status, struct buf *out
 	buf_append_str(out, "; it is expired or not yet valid");
 }
 
+static bool is_self_signed(const struct chain *chain)
+{
+	return chain->count == 1 && gnutls_x509_crt_check_issuer(chain->list[0], chain->list[0]);
+}
+
 static void say_issuer(const struct chain *chain, struct buf *out)
 {
-	gnutls_x509_crt_t last = chain->list[chain->count - 1];
 	gnutls_datum_t dn = { NULL, 0 };
 
-	if (chain->count == 1 && gnutls_x509_crt_check_issuer(last, last)) {
+	if (is_self_signed(chain)) {
 		buf_append_str(out, "; it is self-signed");
 		return;
 	}
-	if (gnutls_x509_crt_get_issuer_dn3(last, &dn, 0) < 0)
+	if (gnutls_x509_crt_get_issuer_dn3(chain->list[chain->count - 1], &dn, 0) < 0)
 		dn.data = NULL;
 	buf_printf(out, "; its issuer is not trusted here: %.200s", dn.data ? (const char *)dn.data : "unknown");
 	gnutls_free(dn.data);
@@ -874,6 +878,9 @@ static void say_why(struct tls_session *tls, const struct chain *chain, unsigned
 	}
 	if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
 		say_date(chain, status, &words);
+	/* One that is signed by itself, under the name of one that is trusted, looks badly signed to GnuTLS. */
+	if (status & GNUTLS_CERT_SIGNATURE_FAILURE && is_self_signed(chain))
+		status = (status & ~(unsigned)GNUTLS_CERT_SIGNATURE_FAILURE) | GNUTLS_CERT_SIGNER_NOT_FOUND;
 	if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
 		say_issuer(chain, &words);
 	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)

@@ -481,7 +481,7 @@ static void ten_thousand_connections_come_and_go_without_a_trace(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name)     cmocka_unit_test_setup_teardown(name, setup, teardown)
 #define TEST_TCP(name) cmocka_unit_test_setup_teardown(name, setup_tcp, teardown)
 		TEST(what_is_written_in_a_turn_leaves_in_one_write),
 		TEST(bytes_not_consumed_come_again_with_the_next_ones),

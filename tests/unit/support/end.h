@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include <netinet/in.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -22,11 +23,11 @@ struct end {
 	struct buf got;
 	char story[256]; /* a letter for each event: I Drained Secure Eof T(ime) Failed fLushed; runs of I are one */
 	size_t told;
-	bool leave;      /* do not consume */
+	bool leave; /* do not consume */
 	bool free_at_input;
 	bool free_at_eof;
 	void (*also)(struct end *end, enum conn_event event);
-	size_t count;    /* for `also` */
+	size_t count; /* for `also` */
 };
 
 static inline void end_event(void *arg, enum conn_event event)

@@ -6,12 +6,12 @@
 #include "net/loop.h"
 
 /* True when `condition` came true within `ms`. */
-#define PUMP(loop, condition, ms)                                                                                      \
-	({                                                                                                             \
-		int64_t pump_end = clock_boot_ms() + (ms);                                                             \
-		while (!(condition) && clock_boot_ms() < pump_end)                                                     \
-			loop_turn((loop), 20);                                                                         \
-		(condition);                                                                                           \
+#define PUMP(loop, condition, ms)                                  \
+	({                                                         \
+		int64_t pump_end = clock_boot_ms() + (ms);         \
+		while (!(condition) && clock_boot_ms() < pump_end) \
+			loop_turn((loop), 20);                     \
+		(condition);                                       \
 	})
 
 /* Turns for a while in which nothing is expected. */
