@@ -20,7 +20,7 @@ struct calendar {
 };
 
 void calendar_init(struct calendar *c, struct queue *queue);
-/* A timer was added at or after `when_ms`. */
+/* A timer, or an entry of a flow, was added at `when_ms` or later; nothing (INT64_MAX) is fine. */
 void calendar_news(struct calendar *c, int64_t when_ms);
 /* From the beginning of time. */
 void calendar_rewind(struct calendar *c);

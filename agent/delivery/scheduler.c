@@ -227,8 +227,10 @@ static void rested(void *arg, enum queue_err err, uint64_t id)
 			flow->idle_boot_ms = rest->s->now.boot_ms;
 			continue;
 		}
-		if (!flow->is_active && !flow->is_touched)
-			flow_table_drop(&rest->s->flows, flow);
+		if (flow->is_active || flow->is_touched)
+			continue;
+		rest->s->rested_wall_ms = moment_min(rest->s->rested_wall_ms, flow->wake_ms);
+		flow_table_drop(&rest->s->flows, flow);
 	}
 	mem_free(rest);
 }
@@ -808,6 +810,7 @@ struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct mome
 	flight_init(&s->flight);
 	network_init(&s->network, now);
 	s->wake_wall_ms = INT64_MAX;
+	s->rested_wall_ms = INT64_MAX;
 	s->write_boot_ms = now.boot_ms;
 	s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
 	restore_pause(s);

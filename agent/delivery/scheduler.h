@@ -44,9 +44,10 @@ struct scheduler {
 	struct flow_table flows;
 	struct list idle; /* flows that are not active, the longest idle first */
 	struct flight flight;
-	int64_t wake_wall_ms;  /* the first idle flow that wakes; INT64_MAX: none */
-	int64_t horizon_ms;    /* the longest wait that a message's backoff can give */
-	int64_t write_boot_ms; /* lanes are written not before */
+	int64_t wake_wall_ms;   /* the first idle flow that wakes; INT64_MAX: none */
+	int64_t rested_wall_ms; /* the first wake time of flows put to rest: for the calendar, which resets it */
+	int64_t horizon_ms;     /* the longest wait that a message's backoff can give */
+	int64_t write_boot_ms;  /* lanes are written not before */
 	int64_t bucket_boot_ms;
 	bool is_writing, is_stopped, must_write_all, is_pause_dirty;
 	char *paused_by; /* all lanes; NULL: not paused */
