@@ -26,13 +26,13 @@
  *   RCPT 452 4.5.3, or 552 without a mailbox's status | UNTRIED, or TEMPORARY when      | goes on
  *     (too many recipients, RFC 5321, 4.5.3.1.10)     |   none was accepted             |
  *   503 where our commands were in order              | TEMPORARY                       | CLOSE, no pipelining
- *   421 at MAIL, RCPT, DATA                           | UNTRIED                         | FAILED lane
+ *   421 at MAIL, RCPT, DATA                           | UNTRIED, or as said before      | FAILED lane
  *   421 at the final dot                              | TEMPORARY                       | FAILED lane
  *   malformed, early or surplus reply; end of stream; | final dot sent: DOUBTFUL        | FAILED lane; where replies
  *     deadline passed                                 | body begun: TEMPORARY           |   were in doubt also
  *                                                     | before that: UNTRIED            |   no pipelining
- *   421, end of stream, deadline between messages     | (none open)                     | CLOSE; FAILED lane when no
- *                                                     |                                 |   message was yet finished
+ *   421, end of stream at MAIL or between messages,   | UNTRIED                         | CLOSE
+ *     after a message was finished                    |                                 |
  *
  * The reply to a final dot behind which the next envelope travelled counts only when the replies to that envelope
  * have all come and are in order (or 421 ended them): a reply too many or too few shows there.

@@ -147,6 +147,16 @@ void client_state_note(struct client *c, enum client_object object, enum client_
 	c->failure.reply.lines = SPAN("");
 }
 
+/* Between messages every server may hang up, be it while our next MAIL is on its way; one that never takes a message is
+ * in trouble. */
+static bool is_farewell(struct client *c)
+{
+	enum client_phase phase = client_state_phase(c);
+
+	return c->state == CLIENT_STATE_OPEN && (phase == CLIENT_AT_IDLE || phase == CLIENT_AT_MAIL) &&
+	       (c->peer.messages > 0 || client_state_older(c)->dot_answered);
+}
+
 void client_state_fail(struct client *c, enum client_object object, const struct reply *reply, bool politely,
 		       int64_t now_ms)
 {
@@ -158,7 +168,7 @@ void client_state_fail(struct client *c, enum client_object object, const struct
 	};
 
 	client_state_note(c, object, client_state_phase(c), reply);
-	c->has_failed = true;
+	c->has_failed = !(reply->code == 421 && c->failure.object == CLIENT_LANE && is_farewell(c));
 	client_state_end(c, how, now_ms);
 }
 
@@ -195,9 +205,7 @@ void client_state_lose(struct client *c, enum client_state_loss loss, struct spa
 
 	c->no_pipelining = c->no_pipelining || is_counting_at_fault(c, loss);
 	client_state_note(c, CLIENT_LANE, client_state_phase(c), &own);
-	/* Between messages every server may hang up; one that never takes a message is in trouble. */
-	c->has_failed = loss == CLIENT_STATE_DOUBT || c->state != CLIENT_STATE_OPEN || !client_state_is_idle(c) ||
-			c->peer.messages == 0;
+	c->has_failed = loss != CLIENT_STATE_GONE || c->no_pipelining || !is_farewell(c);
 	client_state_end(c, how, now_ms);
 }
 
