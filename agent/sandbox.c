@@ -75,10 +75,14 @@ int sandbox_directory(const char *path, mode_t mode, bool parents, const struct 
 
 	for (char *slash = copy; parents && (slash = strchr(slash + 1, '/'));) {
 		*slash = '\0';
-		(void)mkdir(copy, 0700); /* where it fails for good, the last one says so */
+		/* Where it fails for good, the last one says so. Root's are for others to pass, as under /var. */
+		if (mkdir(copy, 0700) == 0 && geteuid() == 0 && chmod(copy, 0755) < 0)
+			err = errno;
 		*slash = '/';
 	}
 	mem_free(copy);
+	if (err)
+		return fail(err, why, why_size, "cannot open the directories above", path);
 	if (mkdir(path, 0700) < 0)
 		return errno == EEXIST ? 0 : fail(errno, why, why_size, "cannot create the directory", path);
 	fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
