@@ -370,12 +370,14 @@ void queue_stats(struct queue *q, struct queue_stats *out);
 
 /* ---------------------------------------------------------------- upkeep */
 
-/* Walks everything in bounded steps: *position starts all zero; QUEUE_OK: more to do; QUEUE_NOT_FOUND: finished.
- * Each finding is handed to `say`. Checks records, schedule against recipients, chunks and digests. */
+/* Walks everything in bounded steps (a message with its body, or some hundred small records): *position starts all
+ * zero; QUEUE_OK: more to do; QUEUE_NOT_FOUND: finished. Each finding is handed to `say`. Checks records, schedule
+ * against recipients, chunks and digests. */
 struct queue_verify {
-	uint64_t id;
-	int tree;
 	uint64_t messages, findings;
+	int stage; /* private, as the rest */
+	uint8_t key[512];
+	size_t key_len;
 };
 enum queue_err queue_verify_step(struct queue *q, struct queue_verify *position,
 				 void (*say)(void *arg, uint64_t id, const char *finding), void *arg);
