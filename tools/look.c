@@ -36,7 +36,7 @@ char *look_until(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE])
 
 	if (then_ms <= now_ms)
 		return strcpy(out, "now");
-	snprintf(out, LOOK_SIZE, "in %.24s", one_unit(then_ms - now_ms, length));
+	snprintf(out, LOOK_SIZE, "in %.32s", one_unit(then_ms - now_ms, length));
 	return out;
 }
 
@@ -95,7 +95,7 @@ const char *look_colour(const struct cli *cli, enum look_colour colour)
 
 char *look_count(uint64_t count, const char *noun, char out[LOOK_SIZE])
 {
-	snprintf(out, LOOK_SIZE, "%" PRIu64 " %.9s%s", count, noun, count == 1 ? "" : "s");
+	snprintf(out, LOOK_SIZE, "%" PRIu64 " %.16s%s", count, noun, count == 1 ? "" : "s");
 	return out;
 }
 

@@ -12,7 +12,7 @@
 
 #include "cli.h"
 
-enum { LOOK_SIZE = 32 };
+enum { LOOK_SIZE = 48 };
 
 /* "45s", "12m", "3h", "5d" since then; "-" for 0. */
 char *look_age(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE]);

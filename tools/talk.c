@@ -103,7 +103,7 @@ int talk_open(const struct cli *cli, struct talk **out_talk)
 		fd = other >= 0 || other == -EACCES ? other : fd;
 	}
 	if (fd < 0) {
-		status = no_agent(&place, fd);
+		status = cli->quiet ? EX_UNAVAILABLE : no_agent(&place, fd);
 	} else {
 		talk = MEM_NEW(struct talk);
 		talk->fd = fd;

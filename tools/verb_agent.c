@@ -47,7 +47,7 @@ static void print_plain(const char *file, const struct config *config, struct bu
 	fwrite(buf_span(warnings).data, 1, warnings->len, stderr);
 	if (config)
 		printf("%s: no mistakes (%s, %s)\n", file ? file : "built-in defaults",
-		       look_count(config->smarthost_count, "smarthost", hosts),
+		       look_count(config->smarthost_count, "smart host", hosts),
 		       look_count(config->route_count, "route", routes));
 }
 
@@ -116,6 +116,7 @@ int verb_agent_version(struct cli *cli)
 
 	if (!cli->json)
 		printf("sendoff %s\n", SENDOFF_VERSION);
+	cli->quiet = true;
 	if (talk_open(cli, &talk) == 0)
 		talk_ask(talk, talk_request(cli, "version"), NULL, NULL, &done);
 	talk_close(talk);
@@ -127,6 +128,8 @@ int verb_agent_version(struct cli *cli)
 		json_decref(object);
 	} else if (done) {
 		printf("sendoffd %s (pid %" PRId64 ")\n", talk_text(done, "version"), talk_number(done, "pid"));
+	} else {
+		puts("sendoffd is not running");
 	}
 	json_decref(done);
 	return 0;

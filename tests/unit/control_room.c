@@ -1,0 +1,1183 @@
+/* The verbs over a real queue, with a traffic that only remembers what it was told. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/crypto.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "control/client.h"
+#include "control/control.h"
+#include "control/protocol.h"
+
+enum { DEADLINE_MS = 20000 };
+
+struct room {
+	struct client_room room;
+	struct queue *queue;
+	struct loop_io queue_io;
+	struct traffic traffic;
+	struct reception reception;
+	struct config config;
+	struct config_smarthost hosts[2];
+	char dir[64];
+	int woken_all, woken_work, woken_home;
+	char paused[64], paused_by[64];
+	bool is_closed, is_sending;
+	enum traffic_gate gate; /* of what has a route and is due */
+};
+
+static struct room *here;
+
+/* ---------------------------------------------------------------- traffic and reception */
+
+static void summary(void *self, struct traffic_summary *out)
+{
+	(void)self;
+	*out = (struct traffic_summary){ .started_ms = 1 };
+}
+
+static bool lane(void *self, size_t i, struct traffic_lane *out)
+{
+	(void)self;
+	if (i >= 2)
+		return false;
+	*out = (struct traffic_lane){
+		.name = here->hosts[i].name, .host = "h", .error = "", .advice = "", .paused_by = ""
+	};
+	return true;
+}
+
+static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
+{
+	struct queue_view *view = queue_view(here->queue);
+	struct queue_envelope envelope;
+	struct queue_rcpt rcpt;
+	(void)self;
+
+	if (queue_view_envelope(view, id, &envelope) != QUEUE_OK || queue_view_rcpt(view, id, n, &rcpt) != QUEUE_OK)
+		return false;
+	*out = (struct traffic_why){ .gate = here->gate };
+	if (envelope.flags & QUEUE_HELD)
+		out->gate = TRAFFIC_GATE_HELD;
+	else if (!rcpt.flow.target[0])
+		out->gate = TRAFFIC_GATE_ROUTE;
+	snprintf(out->text, sizeof out->text, "waits");
+	return true;
+}
+
+static bool is_sending(void *self, uint64_t id, uint32_t n)
+{
+	(void)self, (void)id, (void)n;
+	return here->is_sending;
+}
+
+static bool wake(void *self, const char *name)
+{
+	(void)self;
+	if (!name)
+		here->woken_all++;
+	else if (strcmp(name, "work") == 0)
+		here->woken_work++;
+	else
+		here->woken_home++;
+	return true;
+}
+
+static bool pause_lane(void *self, const char *name, const char *by)
+{
+	(void)self;
+	if (name && strcmp(name, "work") != 0)
+		return false;
+	snprintf(here->paused, sizeof here->paused, "%s", name ? name : "*");
+	snprintf(here->paused_by, sizeof here->paused_by, "%s", by);
+	return true;
+}
+
+static bool resume_lane(void *self, const char *name)
+{
+	(void)self, (void)name;
+	here->paused[0] = '\0';
+	return true;
+}
+
+static uint32_t sessions(void *self)
+{
+	(void)self;
+	return 3;
+}
+
+static uint64_t accepted(void *self)
+{
+	(void)self;
+	return 7;
+}
+
+static void close_reception(void *self, bool closed)
+{
+	(void)self;
+	here->is_closed = closed;
+}
+
+static bool is_closed(void *self)
+{
+	(void)self;
+	return here->is_closed;
+}
+
+static bool reload(void *arg, struct buf *text, void (*moved)(void *reply, uint64_t messages), void *reply)
+{
+	const struct room *room = arg;
+
+	if (room->is_sending) { /* stands for a configuration with mistakes */
+		buf_append_str(text, "f:1: wrong\nf:2: wrong too\n");
+		return false;
+	}
+	buf_append_str(text, "f:3: a warning\n");
+	moved(reply, 5);
+	return true;
+}
+
+/* ---------------------------------------------------------------- the room */
+
+static void *hash_new(void)
+{
+	return crypto_sha256_new();
+}
+
+static void hash_update(void *h, const void *data, size_t len)
+{
+	crypto_sha256_update(h, data, len);
+}
+
+static void hash_final(void *h, uint8_t out[32])
+{
+	crypto_sha256_final(h, out);
+}
+
+static void hash_free(void *h)
+{
+	crypto_sha256_free(h);
+}
+
+static void on_queue(struct loop_io *io, int events)
+{
+	(void)io, (void)events;
+	queue_dispatch(here->queue);
+}
+
+static void on_turn_end(void *arg)
+{
+	const struct room *room = arg;
+
+	queue_view_end(room->queue);
+}
+
+static void on_work(struct loop_timer *timer)
+{
+	client_work(LIST_ENTRY(timer, struct client_room, work));
+}
+
+static void open_queue(struct room *room)
+{
+	struct queue_config config = {
+		.directory = room->dir,
+		.hash = { .new = hash_new, .update = hash_update, .final = hash_final, .free = hash_free }
+	};
+	char error[256] = "";
+
+	strcpy(room->dir, "/tmp/sendoff-control-XXXXXX");
+	assert_non_null(mkdtemp(room->dir));
+	if (queue_open(&config, &room->queue, error, sizeof error) != QUEUE_OK)
+		fail_msg("%s", error);
+	loop_io_init(&room->queue_io, room->room.loop, queue_fd(room->queue), on_queue);
+	loop_io_set(&room->queue_io, LOOP_READ);
+	loop_on_turn_end(room->room.loop, on_turn_end, room);
+}
+
+static int setup(void **state)
+{
+	struct room *room = MEM_NEW(struct room);
+
+	here = room;
+	*state = room;
+	room->room.loop = loop_new();
+	open_queue(room);
+	room->gate = TRAFFIC_GATE_LANE;
+	room->hosts[0].name = "work";
+	room->hosts[1].name = "home";
+	room->config = (struct config){ .references = 1,
+					.file = "",
+					.queue.directory = room->dir,
+					.smarthosts = room->hosts,
+					.smarthost_count = 2 };
+	room->traffic = (struct traffic){ .summary = summary,
+					  .lane = lane,
+					  .why = why,
+					  .is_sending = is_sending,
+					  .wake = wake,
+					  .pause = pause_lane,
+					  .resume = resume_lane };
+	room->reception = (struct reception){
+		.sessions = sessions, .accepted = accepted, .close = close_reception, .is_closed = is_closed
+	};
+	room->room.queue = room->queue;
+	room->room.traffic = &room->traffic;
+	room->room.reception = &room->reception;
+	room->room.config = &room->config;
+	room->room.reload = reload;
+	room->room.reload_arg = room;
+	list_init(&room->room.clients);
+	list_init(&room->room.busy);
+	loop_timer_init(&room->room.work, room->room.loop, on_work);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	struct room *room = *state;
+	char command[128];
+
+	while (!list_is_empty(&room->room.clients))
+		client_free(LIST_ENTRY(list_first(&room->room.clients), struct client, node));
+	loop_timer_stop(&room->room.work);
+	loop_io_stop(&room->queue_io);
+	queue_close(room->queue);
+	loop_free(room->room.loop);
+	snprintf(command, sizeof command, "rm -r %s", room->dir);
+	assert_int_equal(system(command), 0);
+	mem_free(room);
+	return 0;
+}
+
+static uint64_t accepted_id;
+
+static void on_accepted(void *arg, enum queue_err err, uint64_t id)
+{
+	(void)arg;
+	if (err != QUEUE_OK)
+		fail_msg("%s", queue_err_text(err));
+	accepted_id = id;
+}
+
+/* A message of uid 1000 from a@example.org unless said otherwise; recipients end with NULL. */
+static uint64_t put(const char *sender, uint32_t uid, const char *const *rcpts, int64_t due_ms)
+{
+	struct queue_envelope envelope = { .arrival_ms = clock_wall_ms(),
+					   .sender = sender,
+					   .submitter = uid == 1000 ? "uid:1000" : "uid:1001",
+					   .uid = uid,
+					   .origin = "test",
+					   .envid = "",
+					   .message_id = "<x@y>",
+					   .subject = "Hello",
+					   .expires_ms = clock_wall_ms() + 1000000 };
+	struct queue_receipt *receipt = queue_receipt_new(here->queue);
+	struct queue_op *op = queue_op_new(here->queue);
+	struct queue_rcpt list[8] = { { .n = 0 } };
+	size_t count = 0;
+
+	for (; rcpts[count]; count++)
+		list[count] =
+			(struct queue_rcpt){ .address = rcpts[count],
+					     .orcpt = "",
+					     .flow = { .target = strstr(rcpts[count], "nowhere") ? "" : "work,home",
+						       .submitter = envelope.submitter,
+						       .band = 1 },
+					     .reply = "",
+					     .host = "" };
+	assert_int_equal(queue_receipt_append(receipt, "Subject: Hello\r\n\r\nbody\r\n", 26), QUEUE_OK);
+	queue_op_accept(op, receipt, &envelope, list, count);
+	queue_op_submit(op, on_accepted, NULL);
+	queue_wait(here->queue);
+	if (due_ms) {
+		op = queue_op_new(here->queue);
+		queue_op_due(op, accepted_id, QUEUE_ALL, due_ms);
+		queue_op_submit(op, NULL, NULL);
+		queue_wait(here->queue);
+	}
+	queue_view_end(here->queue);
+	return accepted_id;
+}
+
+static uint64_t put_one(const char *sender, const char *rcpt)
+{
+	return put(sender, 1000, (const char *const[]){ rcpt, NULL }, 0);
+}
+
+/* ---------------------------------------------------------------- asking */
+
+static const struct permit admin = { .uid = 0, .all = true }, alice = { .uid = 1000 }, mallory = { .uid = 1001 };
+
+static int connect_as(struct permit permit)
+{
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
+	client_new(&here->room, pair[0], permit);
+	return pair[1];
+}
+
+/* Turns the loop until a line is there. NULL: the other side has closed. */
+static json_t *next_line(int fd, struct buf *in)
+{
+	int64_t deadline_ms = clock_boot_ms() + DEADLINE_MS;
+
+	for (;;) {
+		struct span held = buf_span(in);
+		size_t end = span_find(held, '\n');
+		char bytes[4096];
+		ssize_t n;
+
+		if (end < held.len) {
+			json_t *line = json_loadb(held.data, end, 0, NULL);
+
+			assert_non_null(line);
+			buf_consume(in, end + 1);
+			return line;
+		}
+		n = read(fd, bytes, sizeof bytes);
+		if (n > 0)
+			assert_true(buf_append(in, bytes, (size_t)n));
+		else if (n == 0 || (errno != EAGAIN && errno != EINTR))
+			return NULL;
+		else
+			loop_turn(here->room.loop, 20);
+		if (clock_boot_ms() > deadline_ms)
+			fail_msg("no answer in time");
+	}
+}
+
+/* All lines of the answer to one request, on a connection of its own. */
+static json_t *ask(struct permit permit, const char *request)
+{
+	int fd = connect_as(permit);
+	json_t *lines = json_array(), *line;
+	struct buf in;
+
+	buf_init(&in, 4 * 1024 * 1024);
+	assert_int_equal(write(fd, request, strlen(request)), (ssize_t)strlen(request));
+	assert_int_equal(write(fd, "\n", 1), 1);
+	do {
+		line = next_line(fd, &in);
+		assert_non_null(line);
+		json_array_append_new(lines, line);
+	} while (!json_is_true(json_object_get(line, "done")));
+	buf_fini(&in);
+	close(fd);
+	return lines;
+}
+
+static const json_t *row(const json_t *lines, size_t i)
+{
+	return json_array_get(lines, i);
+}
+
+static const json_t *last(const json_t *lines)
+{
+	return json_array_get(lines, json_array_size(lines) - 1);
+}
+
+static const char *text_of(const json_t *line, const char *key)
+{
+	const char *text = json_string_value(json_object_get(line, key));
+
+	return text ? text : "";
+}
+
+static int64_t number_of(const json_t *line, const char *key)
+{
+	return json_integer_value(json_object_get(line, key));
+}
+
+static void assert_failed(const json_t *lines, int status)
+{
+	assert_true(json_is_false(json_object_get(last(lines), "ok")));
+	assert_int_equal(number_of(last(lines), "exit"), status);
+	assert_string_not_equal(text_of(last(lines), "text"), "");
+}
+
+static const char *request_about(const char *verb, uint64_t id, const char *more)
+{
+	static char line[256];
+	char text[TEXT_ID_SIZE];
+
+	snprintf(line, sizeof line, "{\"v\":1,\"verb\":\"%s\",\"id\":\"%s\"%s}", verb, text_id_print(id, text), more);
+	return line;
+}
+
+static const char *request_for(const char *verb, const char *filter, const char *more)
+{
+	static char line[512];
+
+	snprintf(line, sizeof line, "{\"v\":1,\"verb\":\"%s\",\"filter\":%s%s}", verb, filter, more);
+	return line;
+}
+
+/* ---------------------------------------------------------------- tests */
+
+static void a_listing_has_one_row_a_message(void **state)
+{
+	uint64_t first = put("a@example.org", 1000,
+			     (const char *const[]){ "b@one.test", "c@one.test", "d@nowhere.test", NULL }, 0);
+	char id[TEXT_ID_SIZE];
+	json_t *lines;
+	(void)state;
+
+	put_one("b@example.org", "x@nowhere.test");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(json_array_size(lines), 3);
+	assert_string_equal(text_of(row(lines, 0), "id"), text_id_print(first, id));
+	assert_string_equal(text_of(row(lines, 0), "sender"), "a@example.org");
+	assert_string_equal(text_of(row(lines, 0), "state"), "waiting");
+	assert_string_equal(text_of(row(lines, 0), "gate"), "lane");
+	assert_int_equal(number_of(row(lines, 0), "recipients"), 3);
+	assert_int_equal(number_of(row(lines, 0), "size_bytes"), 26);
+	assert_string_equal(text_of(row(lines, 1), "gate"), "route");
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	json_decref(lines);
+}
+
+static void a_listing_is_filtered_and_limited(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	put_one("a@example.org", "b@nowhere.test");
+	put_one("z@example.org", "b@nowhere.test");
+	lines = ask(admin, request_for("list", "{\"from\":\"a@*\",\"to\":\"*nowhere*\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(admin, request_for("list", "{\"state\":\"route\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	json_decref(lines);
+	lines = ask(admin, request_for("list", "{\"limit\":\"2\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	assert_true(json_is_true(json_object_get(last(lines), "more")));
+	json_decref(lines);
+}
+
+static void a_deep_queue_is_listed_in_pieces_and_whole(void **state)
+{
+	enum { DEEP = 3000 };
+	json_t *lines;
+	(void)state;
+
+	for (int i = 0; i < DEEP; i++) {
+		struct queue_envelope envelope = { .arrival_ms = clock_wall_ms(),
+						   .sender = "a@example.org",
+						   .submitter = "uid:1000",
+						   .uid = 1000,
+						   .origin = "",
+						   .envid = "",
+						   .message_id = "",
+						   .subject = "",
+						   .expires_ms = INT64_MAX / 2 };
+		struct queue_rcpt rcpt = {
+			.address = "b@one.test", .orcpt = "", .flow = { "work", "uid:1000", 1 }, .reply = "", .host = ""
+		};
+		struct queue_op *op = queue_op_new(here->queue);
+
+		queue_op_accept(op, queue_receipt_new(here->queue), &envelope, &rcpt, 1);
+		queue_op_submit(op, NULL, NULL);
+		if (i % 100 == 0)
+			queue_wait(here->queue);
+	}
+	queue_wait(here->queue);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(json_array_size(lines), DEEP + 1);
+	for (size_t i = 1; i < DEEP; i++)
+		assert_true(strcmp(text_of(row(lines, i - 1), "id"), text_of(row(lines, i), "id")) < 0);
+	json_decref(lines);
+	lines = ask(admin, request_for("remove", "{\"all\":true}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), DEEP);
+	assert_int_equal(number_of(last(lines), "failed"), 0);
+	json_decref(lines);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(json_array_size(lines), 1);
+	json_decref(lines);
+}
+
+static void others_see_and_handle_only_their_own(void **state)
+{
+	uint64_t hers = put("a@example.org", 1000, (const char *const[]){ "b@one.test", NULL }, 0);
+	uint64_t his = put("m@example.org", 1001, (const char *const[]){ "b@one.test", NULL }, 0);
+	static const char *const verbs[] = { "show", "why", "cat" };
+	char id[TEXT_ID_SIZE], filter[64];
+	json_t *lines;
+	(void)state;
+
+	lines = ask(alice, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	assert_string_equal(text_of(row(lines, 0), "id"), text_id_print(hers, id));
+	json_decref(lines);
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+		lines = ask(mallory, request_about(verbs[i], hers, ""));
+		assert_int_equal(json_array_size(lines), 1);
+		assert_failed(lines, 66);
+		json_decref(lines);
+		lines = ask(mallory, request_about(verbs[i], his, ""));
+		assert_true(json_is_true(json_object_get(last(lines), "ok")));
+		json_decref(lines);
+	}
+	snprintf(filter, sizeof filter, "{\"ids\":[\"%s\"]}", text_id_print(hers, id));
+	lines = ask(mallory, request_for("remove", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 0);
+	assert_int_equal(number_of(last(lines), "missing"), 1);
+	json_decref(lines);
+	lines = ask(mallory, request_for("hold", "{\"all\":true}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(alice, request_for("list", "{\"state\":\"held\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 0);
+	json_decref(lines);
+	lines = ask(mallory, "{\"v\":1,\"verb\":\"status\"}");
+	assert_int_equal(number_of(row(lines, 0), "messages"), 1);
+	assert_true(json_is_true(json_object_get(row(lines, 0), "own")));
+	assert_null(json_object_get(row(lines, 0), "used_bytes"));
+	json_decref(lines);
+}
+
+static void what_is_about_all_is_for_administrators(void **state)
+{
+	static const char *const requests[] = {
+		"{\"v\":1,\"verb\":\"pause\"}",
+		"{\"v\":1,\"verb\":\"resume\"}",
+		"{\"v\":1,\"verb\":\"reload\"}",
+		"{\"v\":1,\"verb\":\"verify\"}",
+		"{\"v\":1,\"verb\":\"drain\",\"close\":true}",
+	};
+	(void)state;
+
+	for (size_t i = 0; i < sizeof requests / sizeof requests[0]; i++) {
+		json_t *lines = ask(alice, requests[i]);
+
+		assert_failed(lines, 77);
+		json_decref(lines);
+	}
+	assert_string_equal(here->paused, "");
+	assert_false(here->is_closed);
+}
+
+static void holding_and_releasing_change_only_what_they_must(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	put_one("a@example.org", "c@one.test");
+	lines = ask(admin, request_for("hold", "{\"to\":\"b@*\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(admin, request_for("hold", "{\"all\":true}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(admin, request_for("list", "{\"state\":\"held\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	assert_string_equal(text_of(row(lines, 0), "state"), "held");
+	assert_string_equal(text_of(row(lines, 0), "gate"), "held");
+	json_decref(lines);
+	lines = ask(admin, request_for("release", "{\"state\":\"held\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	json_decref(lines);
+	lines = ask(admin, request_for("release", "{\"all\":true}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 0);
+	json_decref(lines);
+}
+
+static void a_dry_run_counts_and_shows_and_changes_nothing(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	put(" c@example.org", 1001, (const char *const[]){ "x@one.test", "y@one.test", NULL }, 0);
+	lines = ask(admin, request_for("remove", "{\"all\":true}", ",\"dry_run\":true"));
+	assert_int_equal(json_array_size(lines), 3);
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	assert_int_equal(number_of(last(lines), "recipients"), 3);
+	assert_int_equal(number_of(last(lines), "bytes"), 52);
+	json_decref(lines);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	json_decref(lines);
+}
+
+static void what_came_after_a_dry_run_is_not_touched(void **state)
+{
+	char filter[96];
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	lines = ask(admin, request_for("remove", "{\"all\":true}", ",\"dry_run\":true"));
+	snprintf(filter, sizeof filter, "{\"all\":true,\"until\":\"%s\"}", text_of(last(lines), "last"));
+	json_decref(lines);
+	put_one("a@example.org", "later@one.test");
+	lines = ask(admin, request_for("remove", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+}
+
+static void removing_by_recipient_leaves_the_others(void **state)
+{
+	uint64_t id =
+		put("a@example.org", 1000, (const char *const[]){ "b@one.test", "c@two.test", "d@two.test", NULL }, 0);
+	json_t *lines;
+	(void)state;
+
+	lines = ask(alice, request_for("remove", "{\"to\":\"*@two.test\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(alice, request_about("show", id, ""));
+	/* message, one recipient, two records of the history, the end */
+	assert_int_equal(json_array_size(lines), 5);
+	assert_string_equal(text_of(row(lines, 1), "address"), "b@one.test");
+	assert_string_equal(text_of(row(lines, 2), "outcome"), "removed");
+	json_decref(lines);
+	lines = ask(alice, request_for("history", "{\"state\":\"removed\"}", ""));
+	assert_int_equal(number_of(last(lines), "records"), 2);
+	json_decref(lines);
+	lines = ask(mallory, request_for("history", "{}", ""));
+	assert_int_equal(number_of(last(lines), "records"), 0);
+	json_decref(lines);
+}
+
+static void a_message_that_has_left_is_still_told_of(void **state)
+{
+	uint64_t id = put_one("a@example.org", "b@one.test");
+	json_t *lines = ask(admin, request_for("remove", "{\"all\":true}", ""));
+	(void)state;
+
+	json_decref(lines);
+	lines = ask(alice, request_about("show", id, ""));
+	assert_int_equal(json_array_size(lines), 2);
+	assert_string_equal(text_of(row(lines, 0), "recipient"), "b@one.test");
+	json_decref(lines);
+	lines = ask(mallory, request_about("show", id, ""));
+	assert_failed(lines, 66);
+	json_decref(lines);
+}
+
+static void changing_without_saying_what_is_refused(void **state)
+{
+	static const char *const verbs[] = { "hold", "release", "remove" };
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	for (size_t i = 0; i < sizeof verbs / sizeof verbs[0]; i++) {
+		json_t *lines = ask(admin, request_for(verbs[i], "{\"limit\":\"5\"}", ""));
+
+		assert_failed(lines, 64);
+		json_decref(lines);
+	}
+}
+
+static int64_t due_of(uint64_t id)
+{
+	struct queue_rcpt rcpt;
+
+	queue_view_end(here->queue);
+	assert_int_equal(queue_view_rcpt(queue_view(here->queue), id, 0, &rcpt), QUEUE_OK);
+	return rcpt.due_ms;
+}
+
+static void a_flush_makes_due_and_wakes(void **state)
+{
+	int64_t later_ms = clock_wall_ms() + 3600000;
+	uint64_t one = put("a@example.org", 1000, (const char *const[]){ "b@one.test", NULL }, later_ms);
+	uint64_t two = put("a@example.org", 1000, (const char *const[]){ "b@two.test", NULL }, later_ms);
+	json_t *lines;
+	(void)state;
+
+	lines = ask(admin, request_for("flush", "{\"to\":\"*two*\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	assert_int_equal(due_of(one), later_ms);
+	assert_true(due_of(two) < later_ms);
+	assert_int_equal(here->woken_work, 1);
+	assert_int_equal(here->woken_home, 1);
+	assert_int_equal(here->woken_all, 0);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"flush\"}");
+	json_decref(lines);
+	assert_true(due_of(one) < later_ms);
+	assert_int_equal(here->woken_all, 1);
+}
+
+static void a_flush_of_ones_own_mail_wakes_no_lane(void **state)
+{
+	uint64_t id =
+		put("a@example.org", 1000, (const char *const[]){ "b@one.test", NULL }, clock_wall_ms() + 3600000);
+	json_t *lines = ask(alice, "{\"v\":1,\"verb\":\"flush\"}");
+	(void)state;
+
+	json_decref(lines);
+	assert_true(due_of(id) <= clock_wall_ms());
+	assert_int_equal(here->woken_all + here->woken_work + here->woken_home, 0);
+}
+
+static void held_mail_is_not_flushed(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	json_decref(ask(admin, request_for("hold", "{\"all\":true}", "")));
+	lines = ask(admin, request_for("flush", "{\"all\":true}", ",\"dry_run\":true"));
+	assert_int_equal(number_of(last(lines), "messages"), 0);
+	json_decref(lines);
+}
+
+static void the_bytes_come_out_as_they_went_in(void **state)
+{
+	enum { BIG = 700 * 1000 };
+	struct queue_envelope envelope = { .arrival_ms = clock_wall_ms(),
+					   .sender = "",
+					   .submitter = "uid:1000",
+					   .uid = 1000,
+					   .origin = "",
+					   .envid = "",
+					   .message_id = "",
+					   .subject = "",
+					   .expires_ms = INT64_MAX / 2 };
+	struct queue_rcpt rcpt = {
+		.address = "b@one.test", .orcpt = "", .flow = { "work", "uid:1000", 1 }, .reply = "", .host = ""
+	};
+	struct queue_receipt *receipt = queue_receipt_new(here->queue);
+	struct queue_op *op = queue_op_new(here->queue);
+	char *body = mem_alloc(BIG);
+	struct buf out;
+	json_t *lines;
+	(void)state;
+
+	for (size_t i = 0; i < BIG; i++)
+		body[i] = (char)(i * 7 + i / 251);
+	for (size_t at = 0; at < BIG;) {
+		size_t len = BIG - at < 10000 ? BIG - at : 10000;
+		enum queue_err err = queue_receipt_append(receipt, body + at, len);
+
+		if (err == QUEUE_BUSY)
+			queue_wait(here->queue);
+		else
+			assert_int_equal(err, QUEUE_OK);
+		at += err == QUEUE_OK ? len : 0;
+	}
+	queue_op_accept(op, receipt, &envelope, &rcpt, 1);
+	queue_op_submit(op, on_accepted, NULL);
+	queue_wait(here->queue);
+	lines = ask(alice, request_about("cat", accepted_id, ""));
+	assert_int_equal(number_of(last(lines), "bytes"), BIG);
+	buf_init(&out, BIG);
+	for (size_t i = 0; i + 1 < json_array_size(lines); i++)
+		assert_true(text_base64_decode(&out, span_str(text_of(row(lines, i), "data"))));
+	assert_int_equal(out.len, BIG);
+	assert_memory_equal(buf_span(&out).data, body, BIG);
+	buf_fini(&out);
+	mem_free(body);
+	json_decref(lines);
+}
+
+static void status_counts_what_waits_for_what(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	put("a@example.org", 1001, (const char *const[]){ "b@one.test", "c@nowhere.test", NULL }, 0);
+	put_one("a@example.org", "held@one.test");
+	json_decref(ask(admin, request_for("hold", "{\"to\":\"held@*\"}", "")));
+	lines = ask(admin, "{\"v\":1,\"verb\":\"status\"}");
+	/* the whole, two smart hosts, two targets, the end */
+	assert_int_equal(json_array_size(lines), 6);
+	assert_int_equal(number_of(row(lines, 0), "messages"), 3);
+	assert_int_equal(number_of(row(lines, 0), "held"), 1);
+	assert_int_equal(number_of(row(lines, 0), "accepted"), 7);
+	assert_string_equal(text_of(row(lines, 1), "name"), "work");
+	assert_string_equal(text_of(row(lines, 3), "target"), "work,home");
+	assert_int_equal(number_of(row(lines, 3), "recipients"), 2);
+	assert_string_equal(text_of(row(lines, 4), "target"), "");
+	assert_int_equal(number_of(row(lines, 4), "recipients"), 1);
+	json_decref(lines);
+}
+
+static void pausing_names_who_did_it(void **state)
+{
+	json_t *lines = ask(admin, "{\"v\":1,\"verb\":\"pause\",\"lane\":\"work\"}");
+	(void)state;
+
+	json_decref(lines);
+	assert_string_equal(here->paused, "work");
+	assert_string_equal(here->paused_by, "root");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"pause\",\"lane\":\"unknown\"}");
+	assert_failed(lines, 64);
+	json_decref(lines);
+	lines = ask((struct permit){ .uid = 1002, .all = true }, "{\"v\":1,\"verb\":\"pause\"}");
+	json_decref(lines);
+	assert_string_equal(here->paused, "*");
+	assert_string_equal(here->paused_by, "uid:1002");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"resume\"}");
+	json_decref(lines);
+	assert_string_equal(here->paused, "");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"pause\",\"dry_run\":true}");
+	json_decref(lines);
+	assert_string_equal(here->paused, "");
+}
+
+static void a_reload_says_what_is_wrong_or_how_much_moved(void **state)
+{
+	json_t *lines = ask(admin, "{\"v\":1,\"verb\":\"reload\"}");
+	(void)state;
+
+	assert_int_equal(json_array_size(json_object_get(row(lines, 0), "lines")), 1);
+	assert_int_equal(number_of(last(lines), "rerouted"), 5);
+	json_decref(lines);
+	here->is_sending = true;
+	lines = ask(admin, "{\"v\":1,\"verb\":\"reload\"}");
+	assert_int_equal(json_array_size(json_object_get(row(lines, 0), "lines")), 2);
+	assert_failed(lines, 78);
+	json_decref(lines);
+}
+
+static void verify_finds_nothing_in_a_sound_queue(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"verify\"}");
+	assert_true(json_is_true(json_object_get(last(lines), "ok")));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	assert_int_equal(number_of(last(lines), "findings"), 0);
+	json_decref(lines);
+}
+
+static void drain_ends_when_the_queue_is_empty(void **state)
+{
+	json_t *lines = ask(admin, "{\"v\":1,\"verb\":\"drain\"}");
+	(void)state;
+
+	assert_string_equal(text_of(last(lines), "end"), "empty");
+	json_decref(lines);
+}
+
+static void drain_ends_when_nothing_can_move(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@nowhere.test");
+	put_one("a@example.org", "b@one.test");
+	json_decref(ask(admin, request_for("hold", "{\"to\":\"*one*\"}", "")));
+	lines = ask(admin, "{\"v\":1,\"verb\":\"drain\"}");
+	assert_string_equal(text_of(last(lines), "end"), "stuck");
+	assert_int_equal(number_of(last(lines), "messages"), 2);
+	json_decref(lines);
+}
+
+static void drain_ends_when_the_time_is_up(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	lines = ask(admin, "{\"v\":1,\"verb\":\"drain\",\"timeout_ms\":300}");
+	assert_string_equal(text_of(last(lines), "end"), "timeout");
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+}
+
+static void turn_until(bool (*is_so)(void))
+{
+	int64_t deadline_ms = clock_boot_ms() + DEADLINE_MS;
+
+	while (!is_so() && clock_boot_ms() < deadline_ms)
+		loop_turn(here->room.loop, 20);
+	assert_true(is_so());
+}
+
+static bool reception_is_closed(void)
+{
+	return here->is_closed;
+}
+
+static bool reception_is_open(void)
+{
+	return !here->is_closed;
+}
+
+static void drain_with_close_opens_again_however_it_ends(void **state)
+{
+	static const char request[] = "{\"v\":1,\"verb\":\"drain\",\"close\":true}\n";
+	int one, two;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	one = connect_as(admin);
+	two = connect_as(admin);
+	assert_int_equal(write(one, request, sizeof request - 1), sizeof request - 1);
+	assert_int_equal(write(two, request, sizeof request - 1), sizeof request - 1);
+	turn_until(reception_is_closed);
+	loop_turn(here->room.loop, 20);
+	close(one); /* as if its user pressed ^C */
+	for (int64_t until = clock_boot_ms() + 600; clock_boot_ms() < until;)
+		loop_turn(here->room.loop, 20);
+	assert_true(here->is_closed); /* the other still wants it */
+	close(two);
+	turn_until(reception_is_open);
+}
+
+/* ---------------------------------------------------------------- hostile clients */
+
+static void several_requests_on_one_connection_are_answered_in_order(void **state)
+{
+	static const char requests[] = "{\"v\":1,\"verb\":\"list\"}\n{\"v\":1,\"verb\":\"version\"}\n"
+				       "{\"v\":1,\"verb\":\"nonsense\"}\n{\"v\":1,\"verb\":\"version\"}\n";
+	int fd = connect_as(admin);
+	struct buf in;
+	json_t *line;
+	(void)state;
+
+	buf_init(&in, 65536);
+	assert_int_equal(write(fd, requests, sizeof requests - 1), sizeof requests - 1);
+	line = next_line(fd, &in);
+	assert_int_equal(number_of(line, "messages"), 0);
+	assert_non_null(json_object_get(line, "messages"));
+	json_decref(line);
+	line = next_line(fd, &in);
+	assert_string_equal(text_of(line, "version"), SENDOFF_VERSION);
+	json_decref(line);
+	line = next_line(fd, &in);
+	assert_string_equal(text_of(line, "error"), "bad request");
+	json_decref(line);
+	assert_null(next_line(fd, &in)); /* who talks nonsense is not listened to any more */
+	buf_fini(&in);
+	close(fd);
+}
+
+static void a_line_without_end_is_cut_off(void **state)
+{
+	char *line = mem_alloc(PROTOCOL_REQUEST_MAX);
+	int fd = connect_as(alice);
+	size_t sent = 0;
+	struct buf in;
+	json_t *answer;
+	(void)state;
+
+	memset(line, 'a', PROTOCOL_REQUEST_MAX);
+	while (sent < PROTOCOL_REQUEST_MAX) {
+		ssize_t n = send(fd, line, PROTOCOL_REQUEST_MAX - sent, MSG_NOSIGNAL);
+
+		if (n > 0)
+			sent += (size_t)n;
+		else
+			assert_int_equal(errno, EAGAIN);
+		loop_turn(here->room.loop, 0);
+	}
+	buf_init(&in, 65536);
+	answer = next_line(fd, &in);
+	assert_string_equal(text_of(answer, "error"), "bad request");
+	json_decref(answer);
+	assert_null(next_line(fd, &in));
+	buf_fini(&in);
+	close(fd);
+	mem_free(line);
+}
+
+static bool all_clients_have_gone(void)
+{
+	return list_is_empty(&here->room.clients);
+}
+
+static void a_client_that_goes_in_the_middle_harms_nobody(void **state)
+{
+	static const char request[] = "{\"v\":1,\"verb\":\"remove\",\"filter\":{\"all\":true}}\n";
+	json_t *lines;
+	(void)state;
+
+	for (int i = 0; i < 300; i++)
+		put_one("a@example.org", "b@one.test");
+	for (int i = 0; i < 20; i++) {
+		int fd = connect_as(admin);
+
+		assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+		for (int turn = 0; turn < i / 4; turn++)
+			loop_turn(here->room.loop, 0);
+		close(fd);
+	}
+	turn_until(all_clients_have_gone);
+	queue_wait(here->queue);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"version\"}");
+	assert_true(json_is_true(json_object_get(last(lines), "ok")));
+	json_decref(lines);
+}
+
+static void a_client_that_does_not_read_waits_alone(void **state)
+{
+	static const char request[] = "{\"v\":1,\"verb\":\"list\"}\n";
+	json_t *lines, *line;
+	struct buf in;
+	int fd, small = 4096;
+	size_t rows = 0;
+	(void)state;
+
+	for (int i = 0; i < 1500; i++)
+		put_one("a@example.org", "b@one.test");
+	fd = connect_as(admin);
+	setsockopt(fd, SOL_SOCKET, SO_RCVBUF, &small, sizeof small);
+	assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+	for (int i = 0; i < 200; i++)
+		loop_turn(here->room.loop, 0);
+	lines = ask(alice, "{\"v\":1,\"verb\":\"list\"}");
+	assert_int_equal(number_of(last(lines), "messages"), 1500);
+	json_decref(lines);
+	/* The slow one gets everything when it reads at last. */
+	buf_init(&in, 1024 * 1024);
+	while ((line = next_line(fd, &in))) {
+		bool is_last = json_is_true(json_object_get(line, "done"));
+
+		json_decref(line);
+		if (is_last)
+			break;
+		rows++;
+	}
+	assert_int_equal(rows, 1500);
+	buf_fini(&in);
+	close(fd);
+}
+
+/* ---------------------------------------------------------------- the socket itself */
+
+static int dial(const char *path)
+{
+	struct sockaddr_un address = { .sun_family = AF_UNIX };
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+	snprintf(address.sun_path, sizeof address.sun_path, "%s", path);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof address), 0);
+	assert_int_equal(fcntl(fd, F_SETFL, O_NONBLOCK), 0);
+	return fd;
+}
+
+static void the_agents_own_user_is_known_by_the_kernels_word(void **state)
+{
+	static const char request[] = "{\"v\":1,\"verb\":\"pause\"}\n";
+	struct control_setup how = {
+		.loop = here->room.loop, .config = &here->config, .inherited_fd = -1, .reload = reload, .arg = here
+	};
+	char path[96], error[256] = "";
+	struct control *control;
+	struct buf in;
+	json_t *line;
+	int fd;
+	(void)state;
+
+	snprintf(path, sizeof path, "%s/control", here->dir);
+	here->config.control_socket = path;
+	control = control_new(&how, error, sizeof error);
+	if (!control)
+		fail_msg("%s", error);
+	control_start(control, here->queue, &here->traffic, &here->reception);
+	fd = dial(path);
+	assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+	buf_init(&in, 65536);
+	line = next_line(fd, &in);
+	assert_true(json_is_true(json_object_get(line, "ok")));
+	json_decref(line);
+	assert_string_equal(here->paused, "*");
+	control_reload(control, &here->config);
+	control_free(control);
+	assert_int_equal(here->config.references, 1);
+	assert_null(next_line(fd, &in));
+	buf_fini(&in);
+	close(fd);
+}
+
+static void too_many_clients_are_turned_away_with_a_word(void **state)
+{
+	struct control_setup how = {
+		.loop = here->room.loop, .config = &here->config, .inherited_fd = -1, .reload = reload, .arg = here
+	};
+	char path[96], error[256] = "";
+	int fds[80], turned_away = 0;
+	struct control *control;
+	(void)state;
+
+	snprintf(path, sizeof path, "%s/control", here->dir);
+	here->config.control_socket = path;
+	control = control_new(&how, error, sizeof error);
+	assert_non_null(control);
+	control_start(control, here->queue, &here->traffic, &here->reception);
+	for (int i = 0; i < 80; i++) {
+		fds[i] = dial(path);
+		loop_turn(here->room.loop, 20);
+	}
+	for (int i = 0; i < 80; i++) {
+		char bytes[256];
+		ssize_t n = read(fds[i], bytes, sizeof bytes - 1);
+
+		if (n > 0) {
+			bytes[n] = '\0';
+			assert_non_null(strstr(bytes, "\"busy\""));
+			turned_away++;
+		}
+		close(fds[i]);
+	}
+	assert_int_equal(turned_away, 80 - 64);
+	control_free(control);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		TEST(a_listing_has_one_row_a_message),
+		TEST(a_listing_is_filtered_and_limited),
+		TEST(a_deep_queue_is_listed_in_pieces_and_whole),
+		TEST(others_see_and_handle_only_their_own),
+		TEST(what_is_about_all_is_for_administrators),
+		TEST(holding_and_releasing_change_only_what_they_must),
+		TEST(a_dry_run_counts_and_shows_and_changes_nothing),
+		TEST(what_came_after_a_dry_run_is_not_touched),
+		TEST(removing_by_recipient_leaves_the_others),
+		TEST(a_message_that_has_left_is_still_told_of),
+		TEST(changing_without_saying_what_is_refused),
+		TEST(a_flush_makes_due_and_wakes),
+		TEST(a_flush_of_ones_own_mail_wakes_no_lane),
+		TEST(held_mail_is_not_flushed),
+		TEST(the_bytes_come_out_as_they_went_in),
+		TEST(status_counts_what_waits_for_what),
+		TEST(pausing_names_who_did_it),
+		TEST(a_reload_says_what_is_wrong_or_how_much_moved),
+		TEST(verify_finds_nothing_in_a_sound_queue),
+		TEST(drain_ends_when_the_queue_is_empty),
+		TEST(drain_ends_when_nothing_can_move),
+		TEST(drain_ends_when_the_time_is_up),
+		TEST(drain_with_close_opens_again_however_it_ends),
+		TEST(several_requests_on_one_connection_are_answered_in_order),
+		TEST(a_line_without_end_is_cut_off),
+		TEST(a_client_that_goes_in_the_middle_harms_nobody),
+		TEST(a_client_that_does_not_read_waits_alone),
+		TEST(the_agents_own_user_is_known_by_the_kernels_word),
+		TEST(too_many_clients_are_turned_away_with_a_word),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
