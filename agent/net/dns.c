@@ -480,7 +480,9 @@ static void part_done(struct part *part, enum dns_status status, const char *det
 		return;
 	if (query->parts[0].done && query->parts[1].done)
 		loop_task_post(&query->task);
-	else if (status == DNS_OK && query->timer.at_ms > loop_now_ms(query->dns->loop) + GRACE_MS)
+	/* The other family will hardly fare better with a dead resolver, and is not needed where this one is there. */
+	else if ((status == DNS_OK || status == DNS_SILENT) &&
+		 query->timer.at_ms > loop_now_ms(query->dns->loop) + GRACE_MS)
 		loop_timer_in(&query->timer, GRACE_MS);
 }
 
