@@ -621,6 +621,103 @@ static void the_host_name_comes_from_the_host(void **state)
 	mem_arena_fini(&arena);
 }
 
+/* The file we ship: as it is, and with every setting uncommented; all in it must be known and all known be in it. */
+static char shipped[4096];
+
+static char *read_shipped(bool uncomment)
+{
+	char here[256], *moved[][2] = { { "/etc/sendoff", getcwd(here, sizeof(here)) }, { "\"sendoff\"", "\"root\"" } };
+	struct buf text;
+	char line[512];
+	FILE *in = fopen(shipped, "r");
+
+	if (!in)
+		return NULL;
+	buf_init(&text, 1 << 16);
+	while (fgets(line, sizeof(line), in)) {
+		char *from = line;
+
+		if (uncomment && from[0] == '#' && from[1] != ' ' && from[1] != '#')
+			from++;
+		while (*from) {
+			size_t k = 0;
+
+			while (k < 2 && strncmp(from, moved[k][0], strlen(moved[k][0])) != 0)
+				k++;
+			if (k < 2)
+				buf_append_str(&text, moved[k][1]);
+			else
+				buf_append_char(&text, *from);
+			from += k < 2 ? strlen(moved[k][0]) : 1;
+		}
+	}
+	fclose(in);
+	return buf_take(&text);
+}
+
+static void expect_all_keys(const struct config_section *section, const char *text)
+{
+	for (size_t i = 0; i < section->count; i++) {
+		char wanted[64];
+
+		snprintf(wanted, sizeof(wanted), "%s%s", section->keys[i].name,
+			 section->keys[i].kind == CONFIG_KIND_SECTION ? " " : " = ");
+		if (!strstr(text, wanted))
+			fail_msg("%s of section %s is not shown", section->keys[i].name, section->name);
+		if (section->keys[i].kind == CONFIG_KIND_SECTION)
+			expect_all_keys(section->keys[i].section, text);
+	}
+}
+
+static void the_file_we_ship_is_valid_and_shows_every_key(void **state)
+{
+	struct fixture *f = *state;
+	char *plain = read_shipped(false), *all = read_shipped(true);
+	struct config *c;
+
+	if (!plain)
+		skip();
+	config_unref(load_well(f, plain));
+	assert_string_equal(buf_cstr(&f->warnings), "");
+	assert_int_equal(mkdir("tls", 0755), 0);
+	put("tls/ca.pem", "", 0644);
+	put("tls/cert.pem", "", 0644);
+	put("tls/key.pem", "", 0600);
+	put("tls/client.pem", "", 0644);
+	put("tls/client.key", "", 0600);
+	put("secret", "", 0600);
+	c = load_well(f, all);
+	assert_string_equal(buf_cstr(&f->warnings), "");
+	assert_int_equal(c->smarthost_count, 3);
+	assert_int_equal(c->route_count, 3);
+	assert_int_equal(c->listener_count, 2);
+	config_unref(c);
+	expect_all_keys(config_keys_root(), all);
+	mem_free(plain);
+	mem_free(all);
+}
+
+static void what_is_shown_as_default_is_the_default(void **state)
+{
+	struct fixture *f = *state;
+	struct config *built_in = config_load(NULL, &f->errors, &f->warnings), *c;
+
+	c = load_well(
+		f, "queue { max_size = 4G max_message_size = 50M min_free_disk = 256M lifetime = 5d warn_after = 4h "
+		   "history = 30d }\nretry { first = 5m factor = 2 max = 4h }\nreconnect { first = 5s factor = 2 max "
+		   "= 15m }\ntimeouts { connect = 30s greeting = 5m command = 5m data = 10m }\nlimits { connections "
+		   "= 500 connections_per_client = 50 recipients = 1000 errors = 20 command_timeout = 5m data_timeout "
+		   "= 10m session_timeout = 1h }\n");
+	c->queue.directory = built_in->queue.directory;
+	assert_memory_equal(&c->queue, &built_in->queue, sizeof(c->queue));
+	assert_memory_equal(&c->retry, &built_in->retry, sizeof(c->retry));
+	assert_memory_equal(&c->reconnect, &built_in->reconnect, sizeof(c->reconnect));
+	assert_memory_equal(&c->timeouts, &built_in->timeouts, sizeof(c->timeouts));
+	assert_memory_equal(&c->limits, &built_in->limits, sizeof(c->limits));
+	config_unref(c);
+	config_unref(built_in);
+}
+
 static void references_keep_it_alive(void **state)
 {
 	struct config *c = load_well(*state, "");
@@ -662,9 +759,13 @@ int main(void)
 		TEST(passwords_in_clear_are_fine_on_loopback),
 		TEST(what_needs_a_restart_is_said),
 		TEST(the_host_name_comes_from_the_host),
+		TEST(the_file_we_ship_is_valid_and_shows_every_key),
+		TEST(what_is_shown_as_default_is_the_default),
 		TEST(references_keep_it_alive),
 		TEST(the_named_file_wins_in_the_search),
 	};
 
+	if (getcwd(shipped, sizeof(shipped) - 32))
+		strcat(shipped, "/etc/sendoff.conf");
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
