@@ -493,11 +493,13 @@ static enum server_action_kind step_waiting(struct server *s, const struct span 
 	if (s->state == STATE_TLS && !s->is_asked) {
 		/* Bytes behind STARTTLS came in clear text and would be taken for protected ones. */
 		if (input->len) {
-			buf_clear(&s->out);
 			server_say(s, 421, "4.7.0", "Nothing may be sent behind STARTTLS before TLS has begun");
 			server_enter(s, STATE_CLOSED);
 			return SERVER_NEED;
 		}
+		if (!s->tls_invited)
+			server_say(s, 220, "2.0.0", "Ready to start TLS");
+		s->tls_invited = true;
 		if (!buf_is_empty(&s->out))
 			return send_replies(s, out);
 	}

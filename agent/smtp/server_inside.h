@@ -14,19 +14,19 @@
 #include "smtp/server.h"
 
 /* name, what the session is doing, what is true in it */
-#define SERVER_STATES(X)                                                                               \
-	X(GREET, "connects")                     /* nothing was said yet */                            \
-	X(START, "waits for a greeting")         /* greeted; no HELO or EHLO since connect or TLS */   \
-	X(HELLO, "waits for a command")          /* said hello; no transaction is open */              \
-	X(MAIL, "waits for recipients")          /* a sender is accepted, no recipient yet */          \
-	X(RCPT, "waits for the message")         /* at least one recipient is accepted */              \
-	X(ASK_MAIL, "waits for a decision")      /* the driver owes an answer; no byte is taken */     \
-	X(ASK_RCPT, "waits for a decision")      /* the same */                                        \
-	X(DATA, "receives a message")            /* between 354 and the end of data */                 \
-	X(STORE, "waits for the queue")          /* the message is whole; the driver owes an answer */ \
-	X(AUTH_LINE, "waits for authentication") /* 334 was said */                                    \
-	X(ASK_AUTH, "checks a password")         /* the driver owes an answer */                       \
-	X(TLS, "starts TLS")                     /* 220 was said; only the handshake may follow */     \
+#define SERVER_STATES(X)                                                                                  \
+	X(GREET, "connects")                     /* nothing was said yet */                               \
+	X(START, "waits for a greeting")         /* greeted; no HELO or EHLO since connect or TLS */      \
+	X(HELLO, "waits for a command")          /* said hello; no transaction is open */                 \
+	X(MAIL, "waits for recipients")          /* a sender is accepted, no recipient yet */             \
+	X(RCPT, "waits for the message")         /* at least one recipient is accepted */                 \
+	X(ASK_MAIL, "waits for a decision")      /* the driver owes an answer; no byte is taken */        \
+	X(ASK_RCPT, "waits for a decision")      /* the same */                                           \
+	X(DATA, "receives a message")            /* between 354 and the end of data */                    \
+	X(STORE, "waits for the queue")          /* the message is whole; the driver owes an answer */    \
+	X(AUTH_LINE, "waits for authentication") /* 334 was said */                                       \
+	X(ASK_AUTH, "checks a password")         /* the driver owes an answer */                          \
+	X(TLS, "starts TLS")                     /* STARTTLS is granted; only the handshake may follow */ \
 	X(CLOSED, "closes")                      /* everything is said */
 
 enum server_state {
@@ -53,6 +53,7 @@ struct server {
 	bool peer_closed;
 	bool shutting_down;
 	bool touch_due;     /* the peer's turn begins with the next step: its time counts from then */
+	bool tls_invited;   /* TLS: 220 was said */
 	bool is_discarding; /* DATA: what comes is read to its end and thrown away; `failure` is the reply */
 	bool rcpt_refused;  /* of this transaction */
 	uint32_t errors;

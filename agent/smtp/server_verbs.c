@@ -358,10 +358,8 @@ static void do_starttls(struct server *s, const struct command *command)
 		server_complain(s, 502, "5.5.1", "STARTTLS is not available");
 	else if (command->args.len)
 		server_complain(s, 501, "5.5.4", "STARTTLS takes no argument");
-	else {
-		server_say(s, 220, "2.0.0", "Ready to start TLS");
-		server_enter(s, STATE_TLS);
-	}
+	else
+		server_enter(s, STATE_TLS); /* 220 is said when nothing lies behind the command */
 }
 
 static void do_auth(struct server *s, const struct command *command)

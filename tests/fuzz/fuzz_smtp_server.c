@@ -16,8 +16,10 @@ enum { HEAD = 6 };
 
 struct play {
 	struct server *server;
-	struct buf said;
+	struct buf said; /* how it is parted into writes may depend on the cut, so what is done stands apart */
+	struct buf done;
 	unsigned answers; /* bits that decide */
+	size_t message;   /* where it begins in `done` */
 	bool in_message;  /* body was handed out, its end was not */
 	bool saw_tls;
 	bool closed;
@@ -61,8 +63,10 @@ static void act(struct play *p, const struct server_action *action)
 	case SERVER_ASK_AUTH: check_text(action->auth->user, 255); break;
 	case SERVER_BODY:
 		assert(envelope->sender && envelope->rcpt_count);
+		if (!p->in_message)
+			p->message = p->done.len;
 		p->in_message = true;
-		buf_append_span(&p->said, action->bytes);
+		buf_append_span(&p->done, action->bytes);
 		return;
 	case SERVER_STORE:
 		assert(envelope->sender && envelope->rcpt_count && envelope->rcpts);
@@ -70,8 +74,11 @@ static void act(struct play *p, const struct server_action *action)
 		break;
 	case SERVER_ABORT:
 		assert(envelope->sender);
+		/* How much of it was handed out before may depend on the cut. */
+		if (p->in_message)
+			buf_truncate(&p->done, p->message);
 		p->in_message = false;
-		buf_append_str(&p->said, "ABORT");
+		buf_append_str(&p->done, "ABORT");
 		return;
 	case SERVER_START_TLS:
 		p->saw_tls = true;
@@ -83,7 +90,7 @@ static void act(struct play *p, const struct server_action *action)
 		return;
 	case SERVER_NEED: return;
 	}
-	buf_append_char(&p->said, (char)('A' + action->kind));
+	buf_append_char(&p->done, (char)('A' + action->kind));
 	answer(p);
 }
 
@@ -106,13 +113,14 @@ static void feed(struct play *p, struct span bytes, size_t piece)
 
 /* False: TLS was begun, where the cut matters. */
 static bool play(const struct server_config *config, const uint8_t *head, struct span bytes, size_t piece,
-		 struct buf *out_said)
+		 struct buf *out_story)
 {
 	struct play p = { .answers = head[1] | (unsigned)head[2] << 8 };
 	struct server_action action;
 	struct span none = span_of("", 0);
 
 	buf_init(&p.said, 1 << 22);
+	buf_init(&p.done, 1 << 22);
 	p.server = server_new(config, head[3] & 1, 0);
 	feed(&p, bytes, piece);
 	server_peer_closed(p.server);
@@ -124,7 +132,9 @@ static bool play(const struct server_config *config, const uint8_t *head, struct
 	assert(action.kind == SERVER_NEED);
 	check_text(server_helo(p.server), 255);
 	server_free(p.server);
-	*out_said = p.said;
+	buf_append_span(&p.said, buf_span(&p.done));
+	buf_fini(&p.done);
+	*out_story = p.said;
 	return !p.saw_tls;
 }
 
