@@ -202,10 +202,11 @@ void client_state_lose(struct client *c, enum client_state_loss loss, struct spa
 {
 	struct reply own = { .text = text, .lines = SPAN("") };
 	struct client_state_ending how = { .in_doubt = true, .in_body = CLIENT_TEMPORARY, .at_dot = CLIENT_DOUBTFUL };
+	bool is_miscounting = is_counting_at_fault(c, loss);
 
-	c->no_pipelining = c->no_pipelining || is_counting_at_fault(c, loss);
+	c->no_pipelining = c->no_pipelining || is_miscounting;
 	client_state_note(c, CLIENT_LANE, client_state_phase(c), &own);
-	c->has_failed = loss != CLIENT_STATE_GONE || c->no_pipelining || !is_farewell(c);
+	c->has_failed = loss != CLIENT_STATE_GONE || is_miscounting || !is_farewell(c);
 	client_state_end(c, how, now_ms);
 }
 
