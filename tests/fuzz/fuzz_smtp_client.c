@@ -185,8 +185,9 @@ static void happen(struct session *s, uint8_t event)
 	case 0xf8:
 	case 0xf9:
 		client_tls_started(s->client, event == 0xf8, s->now_ms);
+		if (!s->in_tls && client_peer(s->client)->tls)
+			s->is_authentic = event == 0xf8;
 		s->in_tls = client_peer(s->client)->tls;
-		s->is_authentic = event == 0xf8;
 		break;
 	case 0xfa: client_tls_failed(s->client, SPAN("no"), s->now_ms); break;
 	case 0xfb: s->now_ms += MINUTE_MS; break;
