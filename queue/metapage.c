@@ -7,8 +7,17 @@
 #include <unistd.h>
 
 /* LMDB 0.9's data format 1: native byte order and word size. */
-enum { MAGIC = (int)0xBEEFC0DE, FORMAT = 1, META_FLAG = 0x08, PAGE_MIN = 512, PAGE_MAX = 65536 };
+#define MAGIC   0xBEEFC0DEu
 #define NO_PAGE UINT64_MAX
+enum {
+	FORMAT = 1,
+	META_FLAG = 0x08,
+	FREE_LIST_FLAGS = 0x08,
+	NO_SUBDIR = 0x4000,
+	PAGE_MIN = 512,
+	PAGE_MAX = 65536,
+	DEPTH_MAX = 32
+};
 
 struct tree {
 	uint32_t pad; /* of the first tree: the page size */
@@ -25,20 +34,34 @@ struct meta {
 	uint64_t last_page, txn_id;
 };
 
-static bool root_is_sane(const struct meta *m, int tree)
+static bool tree_is_sane(const struct meta *m, int tree, uint16_t flags)
 {
-	uint64_t root = m->trees[tree].root;
+	const struct tree *t = &m->trees[tree];
 
-	return root == NO_PAGE || (root >= 2 && root <= m->last_page);
+	if ((t->flags & ~NO_SUBDIR) != flags || t->branch_pages > m->last_page || t->leaf_pages > m->last_page ||
+	    t->overflow_pages > m->last_page)
+		return false;
+	if (t->root == NO_PAGE)
+		return t->depth == 0 && t->entries == 0;
+	return t->depth > 0 && t->depth <= DEPTH_MAX && t->root >= 2 && t->root <= m->last_page;
 }
 
-static bool meta_is_sane(const struct meta *m)
+static bool meta_is_sane(const struct meta *m, unsigned index)
 {
 	uint32_t page = m->trees[0].pad;
 
-	return m->magic == (uint32_t)MAGIC && m->format == FORMAT && (m->page_flags & META_FLAG) && page >= PAGE_MIN &&
-	       page <= PAGE_MAX && (page & (page - 1)) == 0 && m->last_page >= 1 && root_is_sane(m, 0) &&
-	       root_is_sane(m, 1);
+	return m->magic == MAGIC && m->format == FORMAT && m->page_number == index && m->page_flags == META_FLAG &&
+	       page >= PAGE_MIN && page <= PAGE_MAX && (page & (page - 1)) == 0 && m->last_page >= 1 &&
+	       tree_is_sane(m, 0, FREE_LIST_FLAGS) && tree_is_sane(m, 1, 0);
+}
+
+/* Commits take the two pages in turn. */
+static bool numbers_are_sane(const struct meta m[2])
+{
+	uint64_t even = m[0].txn_id, odd = m[1].txn_id;
+
+	return (even == 0 || even % 2 == 0) && (odd == 0 || odd % 2 == 1) &&
+	       (even > odd ? even - odd : odd - even) <= 1;
 }
 
 enum queue_err metapage_check(int fd, char *why, size_t why_size)
@@ -60,12 +83,12 @@ enum queue_err metapage_check(int fd, char *why, size_t why_size)
 			snprintf(why, why_size, "cannot be read: %s", strerror(errno));
 			return QUEUE_IO;
 		}
-		if (got != sizeof m[i] || !meta_is_sane(&m[i])) {
+		if (got != sizeof m[i] || !meta_is_sane(&m[i], (unsigned)i)) {
 			snprintf(why, why_size, "is not a queue file, or its first pages are damaged");
 			return QUEUE_DAMAGED;
 		}
 	}
-	if (m[0].trees[0].pad != m[1].trees[0].pad) {
+	if (m[0].trees[0].pad != m[1].trees[0].pad || !numbers_are_sane(m)) {
 		snprintf(why, why_size, "is damaged: its two first pages disagree");
 		return QUEUE_DAMAGED;
 	}

@@ -81,7 +81,7 @@ static enum queue_err judge(struct store_txn *t, int rc)
 
 static int open_file(const struct store_config *c, char *why, size_t why_size)
 {
-	int fd = open(c->path, (c->read_only ? O_RDONLY : O_RDWR | O_CREAT) | O_CLOEXEC | O_NOFOLLOW, 0600);
+	int fd = open(c->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
 	struct stat st;
 
 	if (fd >= 0 && fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
@@ -107,13 +107,19 @@ static enum queue_err check_file(const struct store_config *c, char *why, size_t
 	return err;
 }
 
-static int open_trees(struct store *s, bool read_only)
+/* Trees are made in a new file only: in an old one their absence is damage, not a reason to write. */
+static int open_trees(struct store *s)
 {
+	MDB_envinfo info;
 	MDB_txn *txn = NULL;
-	int rc = mdb_txn_begin(s->env, NULL, read_only ? MDB_RDONLY : 0, &txn);
+	bool is_new;
+	int rc;
 
+	mdb_env_info(s->env, &info);
+	is_new = info.me_last_txnid == 0;
+	rc = mdb_txn_begin(s->env, NULL, is_new ? 0 : MDB_RDONLY, &txn);
 	for (int i = 0; i < STORE_TREES && rc == 0; i++)
-		rc = mdb_dbi_open(txn, tree_names[i], read_only ? 0 : MDB_CREATE, &s->trees[i]);
+		rc = mdb_dbi_open(txn, tree_names[i], is_new ? MDB_CREATE : 0, &s->trees[i]);
 	if (rc == 0)
 		return mdb_txn_commit(txn);
 	mdb_txn_abort(txn);
@@ -122,18 +128,18 @@ static int open_trees(struct store *s, bool read_only)
 
 static int open_env(struct store *s, const struct store_config *c)
 {
-	unsigned flags = MDB_NOSUBDIR | MDB_NOTLS | (c->read_only ? MDB_RDONLY | MDB_NOLOCK : 0);
 	int rc = mdb_env_create(&s->env);
 
 	if (rc != 0)
 		return rc;
 	if ((rc = mdb_env_set_mapsize(s->env, (size_t)c->map_bytes)) != 0 ||
 	    (rc = mdb_env_set_maxdbs(s->env, STORE_TREES)) != 0 ||
-	    (rc = mdb_env_open(s->env, c->path, flags, 0600)) != 0 || (rc = mdb_env_get_fd(s->env, &s->fd)) != 0)
+	    (rc = mdb_env_open(s->env, c->path, MDB_NOSUBDIR | MDB_NOTLS, 0600)) != 0 ||
+	    (rc = mdb_env_get_fd(s->env, &s->fd)) != 0)
 		return rc;
 	if (fcntl(s->fd, F_SETFD, FD_CLOEXEC) != 0)
 		return errno;
-	return open_trees(s, c->read_only);
+	return open_trees(s);
 }
 
 enum queue_err store_open(const struct store_config *config, struct store **out_store, char *why, size_t why_size)

@@ -22,7 +22,6 @@ enum { STORE_TREES = 4 };
 struct store_config {
 	const char *path;
 	uint64_t map_bytes;
-	bool read_only; /* for copies that nobody writes */
 	bool (*fail)(void *arg, const char *what);
 	void *arg;
 };
