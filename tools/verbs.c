@@ -3,6 +3,8 @@
 #include <string.h>
 
 #include "base/text.h"
+#include "sink.h"
+#include "sink_options.h"
 #include "verb_agent.h"
 #include "verb_change.h"
 #include "verb_drain.h"
@@ -46,6 +48,9 @@ static const struct verbs_row rows[] = {
 	{ "check", "[FILE]", "read the configuration and list its mistakes", "", 0, 0, 1, verb_agent_check },
 	{ "reload", "", "let the agent read its configuration again", "", 0, 0, 0, verb_agent_reload },
 	{ "verify", "", "check everything that is stored", "", 0, 0, 0, verb_agent_verify },
+	{ "sink", "[OPTION ...]", "a small smart host on loopback, for trying things out and for tests",
+	  "Stages: greeting, ehlo, helo, starttls, auth, mail, rcpt, data, dot, rset, quit.\n\n", VERBS_RAW, 0, 0,
+	  sink_run },
 	{ "version", "", "of this program and of the agent", "", 0, 0, 0, verb_agent_version },
 	{ "help", "[VERB]", "this list, or more about one verb", "", 0, 0, 1, help },
 };
@@ -108,6 +113,8 @@ void verbs_help(FILE *out, const struct verbs_row *row)
 		      out);
 	if (row->takes & VERBS_FILTER)
 		filter_help(out);
+	if (row->run == sink_run)
+		sink_options_help(out);
 }
 
 static int help(struct cli *cli)
