@@ -1,0 +1,346 @@
+#include "helper/helper.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <grp.h>
+#include <pwd.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/list.h"
+#include "base/mem.h"
+#include "helper/channel.h"
+
+extern char **environ;
+
+enum {
+	TIMEOUT_MS = 30 * 1000,
+	GRACE_MS = 10 * 1000, /* the helper keeps the time itself; this much later it counts as hanging */
+	REQUESTS = 64,        /* open at once */
+	SOCKET_FD = 3,        /* where the helper finds it */
+	END_STEPS = 200,      /* of 5 ms: how long it may take to end */
+};
+
+struct helper {
+	struct loop *loop;
+	struct channel channel;
+	struct list requests;
+	size_t request_count;
+	uint32_t last_id;
+	pid_t pid; /* 0: reaped */
+	bool alive;
+	char death[160];
+};
+
+struct helper_request {
+	struct list node;
+	struct helper *helper;
+	uint32_t id;
+	struct loop_timer timer;
+	struct loop_task task; /* a failure that was known at once */
+	char error[256];
+	void (*done)(void *arg, bool ok, struct span output, const char *error);
+	void *arg;
+};
+
+/* ---------------------------------------------------------------- start */
+
+/* What belongs to the service and not to the commands that it runs. */
+static bool is_ours(const char *variable)
+{
+	static const char *const names[] = { "LISTEN_PID=",   "LISTEN_FDS=",    "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
+					     "WATCHDOG_PID=", "WATCHDOG_USEC=", "LD_PRELOAD=",     "INVOCATION_ID=",
+					     "MAINPID=",      "JOURNAL_STREAM=" };
+
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strncmp(variable, names[i], strlen(names[i])) == 0)
+			return true;
+	return false;
+}
+
+static char **clean_environment(void)
+{
+	size_t count = 0, kept = 0;
+	char **clean;
+
+	while (environ[count])
+		count++;
+	clean = mem_calloc(count + 1, sizeof(*clean));
+	for (size_t i = 0; i < count; i++)
+		if (!is_ours(environ[i]))
+			clean[kept++] = environ[i];
+	return clean;
+}
+
+static int become(const struct passwd *user)
+{
+	if (!user)
+		return 0;
+	return initgroups(user->pw_name, user->pw_gid) == 0 && setgid(user->pw_gid) == 0 && setuid(user->pw_uid) == 0
+		       ? 0
+		       : errno;
+}
+
+/* In the child: until exec() or the report of an error through `report`. */
+static void become_helper(const char *program, const struct passwd *user, char **environment, int socket, int report)
+{
+	char *const arguments[] = { (char *)(uintptr_t) "sendoff-helper", NULL };
+	int null = open("/dev/null", O_RDWR), error = 0, kept;
+
+	/* Above the places that are filled below. */
+	kept = fcntl(report, F_DUPFD_CLOEXEC, SOCKET_FD + 1);
+	socket = fcntl(socket, F_DUPFD_CLOEXEC, SOCKET_FD + 1);
+	if (kept < 0 || socket < 0)
+		_exit(1);
+	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(socket, SOCKET_FD) < 0)
+		error = errno;
+	for (int fd = SOCKET_FD + 1; fd < 1024; fd++)
+		fcntl(fd, F_SETFD, FD_CLOEXEC);
+	if (!error)
+		error = become(user);
+	if (!error) {
+		execve(program, arguments, environment);
+		error = errno;
+	}
+	if (write(kept, &error, sizeof(error)) < 0)
+		_exit(2);
+	_exit(1);
+}
+
+/* 0, or the errno for which it could not be started. */
+static int spawn(struct helper *helper, const char *program, const struct passwd *user, int socket)
+{
+	char **environment = clean_environment();
+	int report[2], error = 0;
+	ssize_t n;
+
+	if (pipe2(report, O_CLOEXEC) != 0) {
+		error = errno;
+		mem_free(environment);
+		return error;
+	}
+	helper->pid = fork();
+	if (helper->pid == 0)
+		become_helper(program, user, environment, socket, report[1]);
+	if (helper->pid < 0)
+		error = errno;
+	mem_free(environment);
+	close(report[1]);
+	if (helper->pid > 0) {
+		do {
+			n = read(report[0], &error, sizeof(error));
+		} while (n < 0 && errno == EINTR);
+		if (error)
+			waitpid(helper->pid, NULL, 0);
+	}
+	close(report[0]);
+	return error;
+}
+
+static void on_record(void *arg, const struct protocol_record *record);
+static void on_closed(void *arg);
+
+struct helper *helper_start_as(struct loop *loop, const char *program, const char *user, char *why, size_t why_size)
+{
+	struct helper *helper;
+	const struct passwd *account = NULL;
+	int pair[2], error;
+
+	if (user) {
+		errno = 0;
+		account = getpwnam(user);
+		if (!account) {
+			snprintf(why, why_size, "there is no user \"%s\" to run %s as", user, program);
+			return NULL;
+		}
+	}
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) {
+		snprintf(why, why_size, "%s: %s", program, strerror(errno));
+		return NULL;
+	}
+	helper = MEM_NEW(struct helper);
+	helper->loop = loop;
+	list_init(&helper->requests);
+	error = spawn(helper, program, account, pair[1]);
+	close(pair[1]);
+	if (error) {
+		snprintf(why, why_size, "%s: %s", program, strerror(error));
+		close(pair[0]);
+		mem_free(helper);
+		return NULL;
+	}
+	helper->alive = true;
+	channel_init(&helper->channel, loop, pair[0], on_record, on_closed, helper);
+	return helper;
+}
+
+struct helper *helper_start(struct loop *loop, const char *program, char *why, size_t why_size)
+{
+	return helper_start_as(loop, program, NULL, why, why_size);
+}
+
+/* ---------------------------------------------------------------- requests */
+
+static void release(struct helper_request *request)
+{
+	loop_timer_stop(&request->timer);
+	loop_task_stop(&request->task);
+	list_remove(&request->node);
+	request->helper->request_count--;
+	mem_free(request);
+}
+
+static void answer(struct helper_request *request, bool ok, struct span output, const char *error)
+{
+	void (*done)(void *arg, bool ok, struct span output, const char *error) = request->done;
+	void *arg = request->arg;
+
+	release(request);
+	done(arg, ok, output, error);
+}
+
+static void on_record(void *arg, const struct protocol_record *record)
+{
+	struct helper *helper = arg;
+	struct helper_request *request = NULL;
+
+	for (struct list *at = list_first(&helper->requests); at && !request; at = list_next(&helper->requests, at))
+		if (LIST_ENTRY(at, struct helper_request, node)->id == record->id)
+			request = LIST_ENTRY(at, struct helper_request, node);
+	if (!request || request->error[0])
+		return; /* cancelled meanwhile */
+	if (record->kind == PROTOCOL_OUTPUT && record->payload.len) {
+		answer(request, true, record->payload, "");
+	} else {
+		char error[256];
+
+		snprintf(error, sizeof(error), "%.*s",
+			 (int)(record->payload.len < sizeof(error) ? record->payload.len : sizeof(error) - 1),
+			 record->payload.data);
+		answer(request, false, span_of("", 0), error);
+	}
+}
+
+static void fail_later(struct helper_request *request, const char *error)
+{
+	snprintf(request->error, sizeof(request->error), "%s", error);
+	loop_task_post(&request->task);
+}
+
+static void on_task(struct loop_task *task)
+{
+	struct helper_request *request = LIST_ENTRY(task, struct helper_request, task);
+	char error[256];
+
+	memcpy(error, request->error, sizeof(error));
+	answer(request, false, span_of("", 0), error);
+}
+
+static void on_timer(struct loop_timer *timer)
+{
+	struct helper_request *request = LIST_ENTRY(timer, struct helper_request, timer);
+
+	answer(request, false, span_of("", 0), "sendoff-helper does not answer");
+}
+
+static void on_closed(void *arg)
+{
+	struct helper *helper = arg;
+	int status = 0;
+	pid_t reaped = waitpid(helper->pid, &status, WNOHANG);
+
+	if (reaped == helper->pid)
+		helper->pid = 0;
+	if (reaped > 0 && WIFSIGNALED(status))
+		snprintf(helper->death, sizeof(helper->death),
+			 "sendoff-helper was killed by signal %d - restart sendoffd to run commands again",
+			 WTERMSIG(status));
+	else
+		snprintf(helper->death, sizeof(helper->death),
+			 "sendoff-helper has ended - restart sendoffd to run commands again");
+	helper->alive = false;
+	channel_fini(&helper->channel);
+	for (struct list *at = list_first(&helper->requests); at; at = list_next(&helper->requests, at)) {
+		struct helper_request *request = LIST_ENTRY(at, struct helper_request, node);
+
+		if (!request->error[0])
+			fail_later(request, helper->death);
+	}
+}
+
+struct helper_request *helper_command(struct helper *helper, const char *command, int64_t timeout_ms,
+				      void (*done)(void *arg, bool ok, struct span output, const char *error),
+				      void *arg)
+{
+	struct helper_request *request = MEM_NEW(struct helper_request);
+	struct protocol_record record = { .kind = PROTOCOL_RUN, .payload = span_str(command) };
+
+	if (timeout_ms <= 0)
+		timeout_ms = TIMEOUT_MS;
+	request->helper = helper;
+	request->id = ++helper->last_id;
+	request->done = done;
+	request->arg = arg;
+	list_init(&request->node);
+	list_append(&helper->requests, &request->node);
+	helper->request_count++;
+	loop_timer_init(&request->timer, helper->loop, on_timer);
+	loop_task_init(&request->task, helper->loop, on_task);
+	record.id = request->id;
+	record.timeout_ms = timeout_ms < INT32_MAX ? (uint32_t)timeout_ms : INT32_MAX;
+	if (!helper->alive)
+		fail_later(request, helper->death);
+	else if (helper->request_count > REQUESTS)
+		fail_later(request, "too many commands wait to be run");
+	else if (!channel_send(&helper->channel, &record) && !helper->channel.broken)
+		fail_later(request, "the command is too long");
+	else
+		loop_timer_in(&request->timer, timeout_ms + GRACE_MS);
+	return request;
+}
+
+void helper_cancel(struct helper_request *request)
+{
+	struct protocol_record record = { .kind = PROTOCOL_CANCEL };
+
+	if (!request)
+		return;
+	record.id = request->id;
+	if (request->helper->alive && !request->error[0])
+		channel_send(&request->helper->channel, &record);
+	release(request);
+}
+
+bool helper_is_alive(const struct helper *helper)
+{
+	return helper->alive;
+}
+
+void helper_free(struct helper *helper)
+{
+	struct list *node;
+
+	if (!helper)
+		return;
+	while ((node = list_first(&helper->requests)))
+		release(LIST_ENTRY(node, struct helper_request, node));
+	if (helper->alive)
+		channel_fini(&helper->channel);
+	/* The end of the socket is its sign to end; that takes a moment. */
+	for (int i = 0; helper->pid && i < END_STEPS; i++) {
+		if (waitpid(helper->pid, NULL, WNOHANG) != 0)
+			helper->pid = 0;
+		else
+			usleep(5000);
+	}
+	if (helper->pid) {
+		kill(helper->pid, SIGKILL);
+		waitpid(helper->pid, NULL, 0);
+	}
+	mem_free(helper);
+}

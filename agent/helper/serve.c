@@ -1,0 +1,97 @@
+#include "helper/serve.h"
+
+#include "base/mem.h"
+#include "helper/channel.h"
+#include "helper/run.h"
+
+struct serve {
+	struct loop *loop;
+	struct run_set *runs;
+	struct channel agent;
+	struct list jobs;
+};
+
+struct job {
+	struct list node;
+	struct serve *serve;
+	uint32_t id;
+	struct run *run;
+};
+
+static void end_job(struct job *job)
+{
+	list_remove(&job->node);
+	mem_free(job);
+}
+
+static void on_done(void *arg, bool ok, struct span output, const char *error)
+{
+	struct job *job = arg;
+	struct protocol_record record = { .kind = ok ? PROTOCOL_OUTPUT : PROTOCOL_FAILED,
+					  .id = job->id,
+					  .payload = ok ? output : span_str(error) };
+
+	channel_send(&job->serve->agent, &record);
+	end_job(job);
+}
+
+static void begin_job(struct serve *serve, const struct protocol_record *record)
+{
+	struct job *job = MEM_NEW(struct job);
+	char *command = mem_span_dup(record->payload);
+
+	job->serve = serve;
+	job->id = record->id;
+	list_init(&job->node);
+	list_append(&serve->jobs, &job->node);
+	job->run = run_command(serve->runs, command, record->timeout_ms, on_done, job);
+	mem_free(command);
+}
+
+static void cancel_job(struct serve *serve, uint32_t id)
+{
+	for (struct list *at = list_first(&serve->jobs); at; at = list_next(&serve->jobs, at)) {
+		struct job *job = LIST_ENTRY(at, struct job, node);
+
+		if (job->id == id) {
+			run_cancel(job->run);
+			end_job(job);
+			return;
+		}
+	}
+}
+
+static void on_record(void *arg, const struct protocol_record *record)
+{
+	struct serve *serve = arg;
+
+	switch (record->kind) {
+	case PROTOCOL_RUN: begin_job(serve, record); break;
+	case PROTOCOL_CANCEL: cancel_job(serve, record->id); break;
+	case PROTOCOL_OUTPUT:
+	case PROTOCOL_FAILED: break; /* these are ours to say */
+	}
+}
+
+static void on_closed(void *arg)
+{
+	struct serve *serve = arg;
+
+	loop_stop(serve->loop);
+}
+
+void serve_until_closed(int fd)
+{
+	struct serve serve = { .loop = loop_new() };
+	struct list *node;
+
+	list_init(&serve.jobs);
+	serve.runs = run_set_new(serve.loop);
+	channel_init(&serve.agent, serve.loop, fd, on_record, on_closed, &serve);
+	loop_run(serve.loop);
+	channel_fini(&serve.agent);
+	run_set_free(serve.runs);
+	while ((node = list_first(&serve.jobs)))
+		end_job(LIST_ENTRY(node, struct job, node));
+	loop_free(serve.loop);
+}

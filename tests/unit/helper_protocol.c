@@ -1,0 +1,118 @@
+/* The records between agent and helper. */
+#include <stdarg.h>
+#include <stddef.h>
+#include <setjmp.h>
+#include <stdint.h>
+#include <cmocka.h>
+
+#include "base/mem.h"
+#include "helper/protocol.h"
+
+static struct buf out;
+
+static int setup(void **state)
+{
+	(void)state;
+	buf_init(&out, 1 << 20);
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	(void)state;
+	buf_fini(&out);
+	return 0;
+}
+
+static void records_come_back_as_they_were_written_and_cut_ones_wait(void **state)
+{
+	static const struct protocol_record rows[] = {
+		{ .kind = PROTOCOL_RUN, .id = 1, .timeout_ms = 30000, .payload = { "pass show x", 11 } },
+		{ .kind = PROTOCOL_RUN, .id = 0xfffffffe, .timeout_ms = 0xffffffff },
+		{ .kind = PROTOCOL_CANCEL, .id = 0 },
+		{ .kind = PROTOCOL_OUTPUT, .id = 7, .payload = { "se\0cret", 7 } },
+		{ .kind = PROTOCOL_FAILED, .id = 8, .payload = { "no", 2 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct protocol_record got;
+		size_t used = 0;
+		struct span whole;
+
+		buf_clear(&out);
+		assert_true(protocol_write(&out, &rows[i]));
+		whole = buf_span(&out);
+		for (size_t cut = 0; cut < whole.len; cut++)
+			assert_int_equal(protocol_read(span_first(whole, cut), &got, &used), PROTOCOL_MORE);
+		assert_int_equal(used, 0);
+		assert_true(buf_append_str(&out, "next"));
+		assert_int_equal(protocol_read(buf_span(&out), &got, &used), PROTOCOL_DONE);
+		assert_int_equal(used, whole.len);
+		assert_int_equal(got.kind, rows[i].kind);
+		assert_int_equal(got.id, rows[i].id);
+		assert_int_equal(got.timeout_ms, rows[i].timeout_ms);
+		assert_true(span_equals(got.payload, rows[i].payload));
+	}
+}
+
+static void what_is_no_record_is_refused_as_soon_as_it_shows(void **state)
+{
+	static const struct {
+		const char *name;
+		struct span bytes;
+	} rows[] = {
+		{ "no length", { "\0\0\0\0", 4 } },
+		{ "too short for a head", { "\0\0\0\4", 4 } },
+		{ "longer than a record may be", { "\0\2\0\0", 4 } },
+		{ "enormous", { "\xff\xff\xff\xff", 4 } },
+		{ "kind 0", { "\0\0\0\5\0\0\0\0\1", 9 } },
+		{ "kind 5", { "\0\0\0\5\5\0\0\0\1", 9 } },
+		{ "negative kind", { "\0\0\0\5\x80\0\0\0\1", 9 } },
+		{ "a run without its time", { "\0\0\0\6\1\0\0\0\1x", 10 } },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct protocol_record got;
+		size_t used;
+
+		if (protocol_read(rows[i].bytes, &got, &used) != PROTOCOL_BAD)
+			fail_msg("%s: taken", rows[i].name);
+	}
+}
+
+static void the_largest_payload_fits_and_one_byte_more_does_not(void **state)
+{
+	char *bytes = mem_calloc(1, PROTOCOL_PAYLOAD + 1);
+	struct protocol_record record = { .kind = PROTOCOL_RUN, .payload = { bytes, PROTOCOL_PAYLOAD } }, got;
+	size_t used;
+
+	(void)state;
+	assert_true(protocol_write(&out, &record));
+	assert_int_equal(out.len, PROTOCOL_RECORD);
+	assert_int_equal(protocol_read(buf_span(&out), &got, &used), PROTOCOL_DONE);
+	assert_int_equal(got.payload.len, PROTOCOL_PAYLOAD);
+	record.payload.len++;
+	assert_false(protocol_write(&out, &record));
+	/* An answer one byte longer than that is as long as the largest run. */
+	buf_clear(&out);
+	record = (struct protocol_record){ .kind = PROTOCOL_OUTPUT, .payload = { bytes, PROTOCOL_PAYLOAD } };
+	assert_true(protocol_write(&out, &record));
+	assert_true(buf_append_char(&out, 'x'));
+	out.data[out.start + 3]++;
+	assert_int_equal(protocol_read(buf_span(&out), &got, &used), PROTOCOL_BAD);
+	mem_free(bytes);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+		TEST(records_come_back_as_they_were_written_and_cut_ones_wait),
+		TEST(what_is_no_record_is_refused_as_soon_as_it_shows),
+		TEST(the_largest_payload_fits_and_one_byte_more_does_not),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
