@@ -544,9 +544,8 @@ static void more_addresses_than_are_kept_do_no_harm(void **state)
 	size_t n = 0;
 
 	(void)state;
-	for (int i = 0; i < 60; i++)
+	for (int i = 0; i < 24; i++)
 		n += (size_t)snprintf(many + n, sizeof(many) - n, "10.0.0.%d ", i);
-	many[243] = '\0';
 	one.list_a = many;
 	start(1, 0);
 	assert_int_equal(ask("mx.example.org"), DNS_OK);
