@@ -2,7 +2,8 @@
 """Every global symbol of foo.c starts with foo_ (or is foo); main is excepted: tests/lint/symbols.py BUILD.
 
 A module split into foo.c and foo_bar.c may use foo_ in both where foo.h stands beside them. In queue/ the prefix
-queue_ is everyone's, as queue.h is the whole interface of that folder.
+queue_ is everyone's, as queue.h is the whole interface of that folder. No name is there twice: rooms are archives, and
+the linker would silently take the first.
 """
 import os
 import subprocess
@@ -38,7 +39,7 @@ def main():
     if len(sys.argv) != 2 or not os.path.isdir(sys.argv[1]):
         print("usage: tests/lint/symbols.py BUILD (a folder where everything was built)", file=sys.stderr)
         return 64
-    build, count, offences = sys.argv[1], 0, 0
+    build, count, offences, owners = sys.argv[1], 0, 0, {}
     for top in ("queue", "agent", "tools"):
         for folder, _, names in os.walk(os.path.join(build, top)):
             for name in sorted(n for n in names if n.endswith(".o")):
@@ -50,6 +51,9 @@ def main():
                 for symbol in globals_of(os.path.join(folder, name)):
                     if symbol == "main" and source in PROGRAMS:
                         continue
+                    if owners.setdefault(symbol, source) != source:
+                        print(f"{source}: {symbol}: also defined in {owners[symbol]}")
+                        offences += 1
                     if not any(symbol == p or symbol.startswith(p + "_") for p in allowed):
                         print(f"{source}: {symbol}: a global symbol here starts with {allowed[0]}_")
                         offences += 1
