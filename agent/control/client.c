@@ -154,7 +154,7 @@ static void finish(struct client *client)
 {
 	conn_finish(client->conn, LINGER_MS);
 	client->conn = NULL;
-	client_free(client);
+	client_close(client);
 }
 
 /* Lines that wait are answered one after the other. The client may be gone after it. */
@@ -197,7 +197,7 @@ static void on_event(void *arg, enum conn_event event)
 		}
 		break;
 	case CONN_DEADLINE:
-	case CONN_FAILED: client_free(client); break;
+	case CONN_FAILED: client_close(client); break;
 	case CONN_SECURE:
 	case CONN_FLUSHED: break;
 	}
@@ -237,7 +237,7 @@ static int work_one(struct client *client)
 	}
 	step = client->verb->step(client, &budget);
 	if (client->is_broken) {
-		client_free(client);
+		client_close(client);
 	} else if (step == CLIENT_MORE) {
 		client_wake(client);
 	} else if (step == CLIENT_DONE) {
@@ -293,7 +293,7 @@ void client_submit(struct client *client, struct queue_op *op, client_told_fn *t
 
 /* ---------------------------------------------------------------- life */
 
-void client_new(struct client_room *room, int fd, struct permit permit)
+void client_open(struct client_room *room, int fd, struct permit permit)
 {
 	struct client *client = MEM_NEW(struct client);
 	struct conn_config config = {
@@ -310,7 +310,7 @@ void client_new(struct client_room *room, int fd, struct permit permit)
 	set_idle_deadline(client);
 }
 
-void client_free(struct client *client)
+void client_close(struct client *client)
 {
 	stop_verb(client);
 	list_remove(&client->node);

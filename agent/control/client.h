@@ -80,8 +80,8 @@ struct client {
 };
 
 /* Takes the descriptor. */
-void client_new(struct client_room *room, int fd, struct permit permit);
-void client_free(struct client *client);
+void client_open(struct client_room *room, int fd, struct permit permit);
+void client_close(struct client *client);
 /* Its verb has work again. */
 void client_wake(struct client *client);
 void client_wake_in(struct client *client, int64_t ms);

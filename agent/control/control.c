@@ -57,7 +57,7 @@ static void on_accept(void *arg, int fd)
 	else if (is_crowded(control, &permit))
 		turn_away(fd);
 	else
-		client_new(&control->room, fd, permit);
+		client_open(&control->room, fd, permit);
 }
 
 struct control *control_new(const struct control_setup *setup, char *why, size_t why_size)
@@ -106,7 +106,7 @@ void control_free(struct control *control)
 		return;
 	listen_free(control->listen);
 	while (!list_is_empty(&control->room.clients))
-		client_free(LIST_ENTRY(list_first(&control->room.clients), struct client, node));
+		client_close(LIST_ENTRY(list_first(&control->room.clients), struct client, node));
 	loop_timer_stop(&control->room.work);
 	config_unref(control->room.config);
 	mem_free(control);

@@ -252,7 +252,7 @@ static int teardown(void **state)
 	char command[128];
 
 	while (!list_is_empty(&room->room.clients))
-		client_free(LIST_ENTRY(list_first(&room->room.clients), struct client, node));
+		client_close(LIST_ENTRY(list_first(&room->room.clients), struct client, node));
 	loop_timer_stop(&room->room.work);
 	loop_io_stop(&room->queue_io);
 	queue_close(room->queue);
@@ -327,7 +327,7 @@ static int connect_as(struct permit permit)
 	int pair[2];
 
 	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair), 0);
-	client_new(&here->room, pair[0], permit);
+	client_open(&here->room, pair[0], permit);
 	return pair[1];
 }
 
