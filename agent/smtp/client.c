@@ -202,18 +202,25 @@ static void quit_when_idle(struct client *c, int64_t now_ms)
 	client_state_rearm(c, now_ms);
 }
 
+/* The goodbye is a courtesy: any word of the server ends it. */
+static void hang_up(struct client *c, int64_t now_ms)
+{
+	if (c->state != CLIENT_STATE_QUIT)
+		return;
+	client_state_drop_output(c);
+	client_state_enter(c, CLIENT_STATE_CLOSED);
+	client_state_rearm(c, now_ms);
+}
+
 void client_step(struct client *c, int64_t now_ms, struct client_action *out)
 {
 	*out = (struct client_action){ .kind = CLIENT_WAIT };
 	tidy(c);
-	if (now_ms >= c->deadline_ms) {
-		if (c->state == CLIENT_STATE_QUIT) {
-			client_state_drop_output(c);
-			client_state_enter(c, CLIENT_STATE_CLOSED);
-			client_state_rearm(c, now_ms);
-		} else {
+	if (c->state != CLIENT_STATE_CLOSED && now_ms >= c->deadline_ms) {
+		if (c->state == CLIENT_STATE_QUIT)
+			hang_up(c, now_ms);
+		else
 			client_state_lose(c, CLIENT_STATE_SILENT, SPAN("the server did not answer in time"), now_ms);
-		}
 	}
 	if (give_result(c, out) || give_failure(c, out))
 		return;
@@ -223,6 +230,7 @@ void client_step(struct client *c, int64_t now_ms, struct client_action *out)
 		return;
 	if (c->state == CLIENT_STATE_CLOSED && !c->close_is_handed) {
 		c->close_is_handed = true;
+		c->deadline_ms = INT64_MAX;
 		out->kind = CLIENT_CLOSE;
 		out->no_pipelining = c->no_pipelining;
 	}
@@ -233,16 +241,6 @@ void client_step(struct client *c, int64_t now_ms, struct client_action *out)
 static bool is_over(const struct client *c)
 {
 	return c->state == CLIENT_STATE_QUIT || c->state == CLIENT_STATE_CLOSED;
-}
-
-/* The goodbye is a courtesy: any word of the server ends it. */
-static void hang_up(struct client *c, int64_t now_ms)
-{
-	if (c->state != CLIENT_STATE_QUIT)
-		return;
-	client_state_drop_output(c);
-	client_state_enter(c, CLIENT_STATE_CLOSED);
-	client_state_rearm(c, now_ms);
 }
 
 void client_feed(struct client *c, struct span bytes, int64_t now_ms)

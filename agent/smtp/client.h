@@ -169,7 +169,7 @@ void client_free(struct client *c);
 
 /* The next action; call until CLIENT_WAIT. Also notices that the deadline has passed. */
 void client_step(struct client *c, int64_t now_ms, struct client_action *out);
-/* When to call client_step() at the latest; INT64_MAX: no need. */
+/* When to call client_step() at the latest, even if output is stuck; INT64_MAX: no need. */
 int64_t client_deadline(const struct client *c);
 
 /* ---- what happened */

@@ -62,7 +62,8 @@ static int64_t patience(struct client *c)
 	case CLIENT_AT_GREETING: return c->config.greeting_ms;
 	case CLIENT_AT_BODY:
 	case CLIENT_AT_DOT: return c->config.data_ms;
-	case CLIENT_AT_QUIT: return c->state == CLIENT_STATE_QUIT ? c->config.quit_ms : INT64_MAX;
+	/* Closed: there is something to hand out, and a driver whose output is stuck must hear of it. */
+	case CLIENT_AT_QUIT: return c->state == CLIENT_STATE_QUIT ? c->config.quit_ms : 0;
 	case CLIENT_AT_CONNECT:
 	case CLIENT_AT_EHLO:
 	case CLIENT_AT_STARTTLS:

@@ -251,6 +251,19 @@ static void a_body_after_the_end_of_the_session_is_ignored(void **state)
 	client_free(c);
 }
 
+static void a_driver_with_stuck_output_is_woken_for_the_end(void **state)
+{
+	struct client *c = open_body();
+	struct client_action a;
+
+	(void)state;
+	client_feed(c, SPAN("what?\r\n"), 7);
+	while (step(c, &a) != CLIENT_CLOSE)
+		assert_int_equal(client_deadline(c), 7);
+	assert_int_equal(client_deadline(c), INT64_MAX);
+	client_free(c);
+}
+
 static void a_session_is_freed_in_any_state(void **state)
 {
 	(void)state;
@@ -291,6 +304,7 @@ int main(void)
 		cmocka_unit_test(a_secret_does_not_stay_in_the_output),
 		cmocka_unit_test(what_is_learnt_of_the_server_is_told),
 		cmocka_unit_test(a_body_after_the_end_of_the_session_is_ignored),
+		cmocka_unit_test(a_driver_with_stuck_output_is_woken_for_the_end),
 		cmocka_unit_test(a_session_is_freed_in_any_state),
 		cmocka_unit_test(a_deadline_is_kept_per_reply_and_not_moved_by_bytes),
 	};
