@@ -293,6 +293,7 @@ static void done(void *arg, enum queue_err err, uint64_t id)
 	bool is_partial = task->is_partial;
 
 	queue_view_end(b->queue);
+	scheduler_answered(b->scheduler);
 	if (err && err != QUEUE_NOT_FOUND) {
 		failed(task, err);
 		return;
@@ -446,7 +447,7 @@ static void warn(struct bounce *b, struct queue_timer timer, struct queue_view *
 {
 	struct task *task = task_new(b, TASK_WARN, timer);
 
-	if (!envelope->sender[0] || envelope->flags & QUEUE_WARNED) {
+	if (!envelope->sender[0] || envelope->flags & QUEUE_WARNED || b->now.wall_ms >= envelope->expires_ms) {
 		task_free(task);
 		drop_timer(b, timer);
 	} else if (!collect_late(b, task, view, envelope)) {
@@ -490,6 +491,7 @@ static void expired(void *arg, enum queue_err err, uint64_t id)
 
 	(void)id;
 	queue_view_end(b->queue);
+	scheduler_answered(b->scheduler);
 	b->count--;
 	if (err && err != QUEUE_NOT_FOUND)
 		again(b, AGAIN_MS);

@@ -44,8 +44,8 @@ const struct traffic *delivery_traffic(struct delivery *d);
 /* Starts no new message; what is being sent is finished for at most a few seconds, outcomes are handed to the queue.
  * `done` comes once, from a later turn; after it only delivery_free(). The queue must still be dispatched. */
 void delivery_stop(struct delivery *d, void (*done)(void *arg), void *arg);
-/* Also without delivery_stop() (then what was being sent is cut off and still due). Before queue_close(); answers of
- * operations still with the queue are not expected any more: queue_wait() first. NULL is fine. */
+/* Also without delivery_stop(): then what was being sent is cut off and still due. Waits for the queue to answer what it
+ * was given; before queue_close(). NULL is fine. */
 void delivery_free(struct delivery *d);
 
 #endif

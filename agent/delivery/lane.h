@@ -61,6 +61,8 @@ struct lane {
 	uint32_t idle, ahead;       /* of the ready ones: without work; able to take one more message behind theirs */
 	uint32_t jobs;              /* messages handed out and not yet settled or returned */
 	struct lane_bucket bucket;
+	bool no_pipelining;   /* its replies were in doubt once */
+	uint64_t secret_mark; /* of the account's secret when it was refused (account_mark) */
 
 	struct list bands[LANE_BANDS]; /* flows that may have mail for it (scheduler) */
 	bool look;                     /* something changed: see whether it has work (scheduler) */

@@ -16,6 +16,7 @@
 #include "base/mem.h"
 #include "delivery/scheduler.h"
 #include "queue/queue.h"
+#include "smtp/client.h"
 
 struct load_rcpt {
 	const char *address;
@@ -40,9 +41,13 @@ struct load {
 	size_t count;
 	struct queue_outcome *outcomes; /* room for `count` */
 	size_t outcome_count;
-	const char *tls; /* facts of the connection, or "" */
-	bool keeps_flow; /* its route is not looked at again */
-	bool is_damaged; /* the body is not what was accepted: to be held */
+	struct client_message message; /* for the engine (hop) */
+	bool was_delivered;            /* to one recipient at least */
+	bool was_judged, is_guilty;    /* of breaking connections, see scheduler_suspect() */
+	enum queue_err error;          /* why the body could not be read */
+	const char *tls;               /* facts of the connection, or "" */
+	bool keeps_flow;               /* its route is not looked at again */
+	bool is_damaged;               /* the body is not what was accepted: to be held */
 };
 
 /* Reads envelope and recipients once. NULL: the records are gone or damaged (*out_err says which); the job is still

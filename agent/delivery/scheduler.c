@@ -232,6 +232,7 @@ static void rested(void *arg, enum queue_err err, uint64_t id)
 		rest->s->rested_wall_ms = moment_min(rest->s->rested_wall_ms, flow->wake_ms);
 		flow_table_drop(&rest->s->flows, flow);
 	}
+	scheduler_answered(rest->s);
 	mem_free(rest);
 }
 
@@ -509,11 +510,23 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 	s->is_writing = false;
 	s->must_write_all = err != QUEUE_OK;
 	s->write_boot_ms = err ? s->now.boot_ms + WRITE_AGAIN_MS : s->now.boot_ms;
+	scheduler_answered(s);
 }
 
 static void bucket_name(const struct lane *lane, char out[256])
 {
 	snprintf(out, 256, "rate/%.190s", lane->name);
+}
+
+/* Over a restart a refused account is tried at once only if it is not the same any more. */
+static void add_mark(struct queue_op *op, const struct lane *lane)
+{
+	char name[256];
+
+	snprintf(name, sizeof name, "account/%.190s", lane->name);
+	queue_op_state(op, name,
+		       (struct queue_bytes){ &lane->secret_mark,
+					     lane->trouble == TRAFFIC_ACCOUNT ? sizeof lane->secret_mark : 0 });
 }
 
 static void add_record(struct queue_op *op, struct lane *lane, struct moment now)
@@ -525,6 +538,7 @@ static void add_record(struct queue_op *op, struct lane *lane, struct moment now
 		queue_op_lane(op, &record);
 	else
 		queue_op_lane_drop(op, lane->name);
+	add_mark(op, lane);
 }
 
 static void add_bucket(struct queue_op *op, struct lane *lane, struct moment now)
@@ -593,6 +607,9 @@ static void restore(struct scheduler *s, struct lane *lane, struct moment now)
 	if (queue_view_state(view, name, &bytes) == QUEUE_OK && bytes.len &&
 	    ((const char *)bytes.data)[bytes.len - 1] == '\0')
 		lane_bucket_restore(lane, bytes.data, now);
+	snprintf(name, sizeof name, "account/%.190s", lane->name);
+	if (queue_view_state(view, name, &bytes) == QUEUE_OK && bytes.len == sizeof lane->secret_mark)
+		memcpy(&lane->secret_mark, bytes.data, bytes.len);
 }
 
 static void restore_pause(struct scheduler *s)
@@ -919,7 +936,7 @@ void scheduler_network_changed(struct scheduler *s, struct moment now)
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 {
 	struct span target = span_str(rcpt->flow.target), name;
-	bool has_lane = false;
+	bool has_lane = false, is_tried = false;
 
 	if (rcpt->last_ms >= s->network.since_wall_ms)
 		return true;
@@ -928,11 +945,12 @@ bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 
 		if (!lane || !lane->host)
 			continue;
+		if (takes_mail(s, lane))
+			return false; /* its turn will come */
 		has_lane = true;
-		if (lane->tried_wall_ms >= s->network.since_wall_ms)
-			return true;
+		is_tried |= has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
 	}
-	return !has_lane; /* nothing can be attempted without a route */
+	return is_tried || !has_lane; /* nothing can be attempted without a route */
 }
 
 bool scheduler_is_paused(struct scheduler *s, const char *target)

@@ -56,7 +56,16 @@ struct scheduler {
 	uint64_t suspects[SCHEDULER_SUSPECTS];
 	size_t next_suspect;
 	struct moment now; /* of the last call */
+	/* An operation of this folder was answered: it may be time for a step. Never called from inside scheduler_*(). */
+	void (*answered)(void *arg);
+	void *answered_arg;
 };
+
+static inline void scheduler_answered(struct scheduler *s)
+{
+	if (s->answered)
+		s->answered(s->answered_arg);
+}
 
 struct scheduler_setup {
 	struct queue *queue;
@@ -144,7 +153,7 @@ void scheduler_network_changed(struct scheduler *s, struct moment now);
 
 /* ---- what is asked */
 
-/* Was the recipient attempted, or a lane of its target tried, since the network is as it is? */
+/* Was the recipient attempted since the network is as it is, or a lane of its target tried in vain? */
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt);
 /* A lane of the target is paused (or all are), so that no attempt can be expected. */
 bool scheduler_is_paused(struct scheduler *s, const char *target);

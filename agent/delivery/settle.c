@@ -215,6 +215,7 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 
 	(void)id;
 	mem_free(flying);
+	scheduler_answered(s->scheduler);
 	/* What this view shows is older than the outcome: the recipients would look due once more. */
 	queue_view_end(s->queue);
 	if ((err == QUEUE_NOT_FOUND || err == QUEUE_INVALID) && !load->keeps_flow && load->outcome_count) {

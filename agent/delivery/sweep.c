@@ -93,6 +93,7 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 	(void)id;
 	s->is_writing = false;
 	queue_view_end(s->queue);
+	scheduler_answered(s->scheduler);
 	if (err) { /* something of it has gone meanwhile, or the disk is full: once more */
 		s->id = s->batch_id;
 		s->n = s->batch_n;

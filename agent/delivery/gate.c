@@ -1,0 +1,404 @@
+#include "delivery/gate.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "log.h"
+
+static struct moment now_of(const struct gate *gate)
+{
+	return (struct moment){ loop_now_ms(gate->pool->loop), loop_wall_ms(gate->pool->loop) };
+}
+
+static struct scheduler *scheduler_of(const struct gate *gate)
+{
+	return gate->pool->scheduler;
+}
+
+/* ---------------------------------------------------------------- words */
+
+static void host_text(const struct lane *lane, char *out, size_t size)
+{
+	if (!lane->host)
+		snprintf(out, size, "%s", lane->name);
+	else if (lane->host->host[0] == '/')
+		snprintf(out, size, "%s", lane->host->host);
+	else
+		snprintf(out, size, "%s:%u", lane->host->host, lane->host->port);
+}
+
+static const char *secret_word(const struct config_smarthost *host)
+{
+	return host->secret_file         ? host->secret_file
+	       : host->secret_command    ? "secret_command"
+	       : host->secret_credential ? "secret_credential"
+					 : "the secret";
+}
+
+static void advise(const struct lane *lane, char *out, size_t size)
+{
+	out[0] = '\0';
+	if (!lane->host)
+		return;
+	if (lane->paused_by)
+		snprintf(out, size, "sendoff resume %s lets it go on", lane->name);
+	else if (lane->is_parked)
+		snprintf(out, size,
+			 "check user and secret (%s) of smarthost \"%s\"; a changed secret file is tried at once, "
+			 "else: sendoff resume %s",
+			 secret_word(lane->host), lane->name, lane->name);
+	else if (lane->trouble == TRAFFIC_ACCOUNT)
+		snprintf(out, size, "nothing if the provider's limit passes by itself; sendoff resume %s tries at once",
+			 lane->name);
+	else if (lane->trouble == TRAFFIC_LANE && strstr(lane->error, "certificate"))
+		snprintf(out, size,
+			 "the server is not proven to be the one you mean: check host, tls_name and tls_ca of "
+			 "smarthost \"%s\", or ask its operator",
+			 lane->name);
+	else if (lane->trouble == TRAFFIC_LANE)
+		snprintf(out, size,
+			 "nothing if the server comes back; else check host, port and tls of smarthost \"%s\"; "
+			 "sendoff flush tries at once",
+			 lane->name);
+}
+
+static bool is_insecure(const struct config_smarthost *host, bool is_local)
+{
+	return !is_local &&
+	       (host->tls == CONFIG_TLS_NONE || host->tls == CONFIG_TLS_OPPORTUNISTIC || !host->tls_verify);
+}
+
+/* ---------------------------------------------------------------- overview */
+
+static void summary(void *self, struct traffic_summary *out)
+{
+	struct gate *gate = self;
+	const struct scheduler *s = scheduler_of(gate);
+	const struct settle *settle = gate->pool->settle;
+
+	*out = (struct traffic_summary){
+		.offline = s->network.is_offline,
+		.offline_since_ms = s->network.is_offline ? s->network.offline_wall_ms : 0,
+		.sending = (uint32_t)s->flight.count,
+		.connections = (uint32_t)gate->pool->count,
+		.delivered = settle->delivered,
+		.deferred = settle->deferred,
+		.bounced = settle->bounced + gate->bounce->expired,
+		.doubtful = settle->doubtful,
+		.started_ms = gate->started_wall_ms,
+	};
+	snprintf(out->offline_text, sizeof out->offline_text, "%s", s->network.text);
+}
+
+static const struct lane *nth(const struct scheduler *s, size_t i)
+{
+	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		if (lane->host && i-- == 0)
+			return lane;
+	}
+	return NULL;
+}
+
+static bool is_offline_for(const struct scheduler *s, const struct lane *lane)
+{
+	return s->network.is_offline && !lane->is_local && (!s->network.dns_only || lane->needs_dns);
+}
+
+static bool lane_at(void *self, size_t i, struct traffic_lane *out)
+{
+	struct gate *gate = self;
+	const struct scheduler *s = scheduler_of(gate);
+	const struct lane *lane = nth(s, i);
+	const char *paused_by;
+
+	if (!lane)
+		return false;
+	paused_by = lane->paused_by ? lane->paused_by : s->paused_by;
+	host_text(lane, gate->host, sizeof gate->host);
+	advise(lane, gate->advice, sizeof gate->advice);
+	*out = (struct traffic_lane){
+		.name = lane->name,
+		.host = gate->host,
+		.trouble = lane->trouble,
+		.parked = lane->is_parked,
+		.paused_by = paused_by ? paused_by : "",
+		.paused_ms = lane->paused_by ? lane->paused_wall_ms
+			     : s->paused_by  ? s->paused_wall_ms
+					     : 0,
+		.since_ms = lane->since_wall_ms,
+		.retry_ms = lane->trouble ? moment_wall(now_of(gate), lane->retry_boot_ms) : 0,
+		.failures = lane->failures,
+		.error = lane->error,
+		.advice = gate->advice,
+		.connections = lane->connecting + lane->ready,
+		.connections_max = lane->host->connections,
+		.delivered = lane->delivered,
+		.deferred = lane->deferred,
+		.bounced = lane->bounced,
+		.last_success_ms = lane->success_wall_ms,
+		.insecure = is_insecure(lane->host, lane->is_local),
+	};
+	if (lane->trouble == TRAFFIC_WELL && is_offline_for(s, lane)) {
+		out->trouble = TRAFFIC_NETWORK;
+		out->error = s->network.text;
+		out->since_ms = s->network.offline_wall_ms;
+		out->retry_ms = moment_wall(now_of(gate), s->network.retry_boot_ms);
+	}
+	return true;
+}
+
+/* ---------------------------------------------------------------- why */
+
+static void say(struct traffic_why *out, enum traffic_gate gate, const char *text, const char *advice)
+{
+	out->gate = gate;
+	snprintf(out->text, sizeof out->text, "%s", text);
+	snprintf(out->advice, sizeof out->advice, "%s", advice);
+}
+
+static void name_lane(struct traffic_why *out, const struct lane *lane)
+{
+	snprintf(out->lane, sizeof out->lane, "%s", lane->name);
+}
+
+/* What the message itself waits for, whatever the lanes do. */
+static bool why_message(const struct queue_envelope *envelope, const struct queue_rcpt *rcpt, int64_t now_ms,
+			struct traffic_why *out)
+{
+	if (rcpt->state == QUEUE_RCPT_FAILED || rcpt->state == QUEUE_RCPT_DELIVERED) {
+		say(out, TRAFFIC_GATE_REPORT,
+		    rcpt->state == QUEUE_RCPT_FAILED
+			    ? "it failed for good; the report to its sender is still to be queued"
+			    : "it was delivered; the report that was asked for is still to be queued",
+		    "make room if the queue or the disk is full");
+		out->since_ms = rcpt->last_ms;
+		return true;
+	}
+	if (envelope->flags & QUEUE_DAMAGED_BODY) {
+		say(out, TRAFFIC_GATE_DAMAGED,
+		    "its checksum does not match: the stored message was damaged and is not sent",
+		    "look at it with sendoff cat; sendoff remove gives it up");
+		return true;
+	}
+	if (envelope->flags & QUEUE_HELD && envelope->hold_until_ms > now_ms) {
+		say(out, TRAFFIC_GATE_RELEASE, "its sender asked for a later release", "");
+		out->until_ms = envelope->hold_until_ms;
+		return true;
+	}
+	if (envelope->flags & QUEUE_HELD) {
+		say(out, TRAFFIC_GATE_HELD, "it is held", "sendoff release lets it go");
+		return true;
+	}
+	return false;
+}
+
+static void why_retry(const struct queue_rcpt *rcpt, struct traffic_why *out)
+{
+	say(out, TRAFFIC_GATE_RETRY,
+	    rcpt->state == QUEUE_RCPT_DOUBTFUL
+		    ? "the answer to the end of the message was lost: perhaps it was delivered; it is sent again after a pause"
+		    : "the server did not take it yet; it is tried again",
+	    rcpt->state == QUEUE_RCPT_DOUBTFUL ? "ask the recipient; sendoff remove prevents a second copy"
+					       : "sendoff flush tries at once");
+	out->since_ms = rcpt->last_ms;
+	out->until_ms = rcpt->due_ms;
+	snprintf(out->said, sizeof out->said, "%s", rcpt->reply);
+	snprintf(out->by, sizeof out->by, "%s", rcpt->host);
+}
+
+static void why_rate(const struct lane *lane, int64_t token_ms, struct moment now, struct traffic_why *out)
+{
+	char text[300];
+
+	snprintf(text, sizeof text, "smarthost \"%s\" has reached its rate of %u messages", lane->name,
+		 lane->host->rate.count);
+	say(out, TRAFFIC_GATE_RATE, text, "");
+	out->until_ms = moment_wall(now, token_ms);
+}
+
+static void why_lane(const struct scheduler *s, const struct lane *lane, struct moment now, struct traffic_why *out)
+{
+	char text[400], advice[512];
+
+	name_lane(out, lane);
+	advise(lane, advice, sizeof advice);
+	host_text(lane, out->by, sizeof out->by);
+	if (lane->paused_by) {
+		snprintf(text, sizeof text, "smarthost \"%s\" was paused by %s", lane->name, lane->paused_by);
+		say(out, TRAFFIC_GATE_PAUSED, text, advice);
+		out->by[0] = '\0';
+		out->since_ms = lane->paused_wall_ms;
+		return;
+	}
+	if (lane->trouble == TRAFFIC_WELL && is_offline_for(s, lane)) {
+		say(out, TRAFFIC_GATE_NETWORK, "this machine has no network",
+		    "it goes on by itself when the network is back");
+		snprintf(out->said, sizeof out->said, "%s", s->network.text);
+		out->by[0] = '\0';
+		out->since_ms = s->network.offline_wall_ms;
+		out->until_ms = moment_wall(now, s->network.retry_boot_ms);
+		return;
+	}
+	snprintf(text, sizeof text,
+		 lane->is_parked                    ? "smarthost \"%s\" refuses the account"
+		 : lane->trouble == TRAFFIC_ACCOUNT ? "the account of smarthost \"%s\" cannot be used just now"
+						    : "smarthost \"%s\" cannot be used just now",
+		 lane->name);
+	say(out, lane->trouble == TRAFFIC_ACCOUNT ? TRAFFIC_GATE_ACCOUNT : TRAFFIC_GATE_LANE, text, advice);
+	snprintf(out->said, sizeof out->said, "%s", lane->error);
+	out->since_ms = lane->since_wall_ms;
+	out->until_ms = moment_wall(now, lane->retry_boot_ms);
+}
+
+/* The configured lane of the target that will be tried first; a paused one only where all are. */
+static const struct lane *next_lane(const struct scheduler *s, const char *target)
+{
+	struct span rest = span_str(target);
+	const struct lane *best = NULL;
+
+	while (rest.len) {
+		struct span name = span_first(rest, span_find(rest, ','));
+
+		rest = span_from(rest, name.len + 1);
+		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+			const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+			if (!lane->host || !span_equals(name, span_str(lane->name)))
+				continue;
+			if (!best || (best->paused_by && !lane->paused_by) ||
+			    (!best->paused_by == !lane->paused_by && lane->retry_boot_ms < best->retry_boot_ms))
+				best = lane;
+		}
+	}
+	return best;
+}
+
+static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct traffic_why *out)
+{
+	struct scheduler *s = scheduler_of(gate);
+	struct lane *lane = scheduler_choice(s, rcpt->flow.target);
+	const struct lane *next = next_lane(s, rcpt->flow.target);
+	struct moment now = now_of(gate);
+	char text[300];
+	int64_t token_ms;
+
+	if (!next) {
+		say(out, TRAFFIC_GATE_ROUTE,
+		    rcpt->flow.target[0] ? "the smart host it was routed to is no longer configured"
+					 : "no route of the configuration fits its sender and recipient",
+		    "add a route and reload: mail that waits follows it at once");
+	} else if (s->paused_by) {
+		snprintf(text, sizeof text, "all delivery was paused by %s", s->paused_by);
+		say(out, TRAFFIC_GATE_PAUSED, text, "sendoff resume lets everything go on");
+		out->since_ms = s->paused_wall_ms;
+	} else if (!lane) {
+		why_lane(s, next, now, out);
+	} else if ((token_ms = lane_token_ms(lane, now))) {
+		name_lane(out, lane);
+		why_rate(lane, token_ms, now, out);
+	} else {
+		bool is_next = !lane->jobs;
+
+		name_lane(out, lane);
+		snprintf(text, sizeof text,
+			 is_next ? "it is next in line for smarthost \"%s\""
+				 : "smarthost \"%s\" is busy with mail that was before it",
+			 lane->name);
+		say(out, is_next ? TRAFFIC_GATE_NONE : TRAFFIC_GATE_LINE, text, "");
+	}
+}
+
+static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
+{
+	struct gate *gate = self;
+	struct scheduler *s = scheduler_of(gate);
+	struct queue_view *view = queue_view(gate->pool->queue);
+	const struct flight_seat *flight = flight_find(&s->flight, id, n);
+	int64_t now_ms = now_of(gate).wall_ms;
+	struct queue_envelope envelope;
+	struct queue_rcpt rcpt;
+
+	if (!view || queue_view_envelope(view, id, &envelope) != QUEUE_OK ||
+	    queue_view_rcpt(view, id, n, &rcpt) != QUEUE_OK)
+		return false;
+	*out = (struct traffic_why){ .since_ms = envelope.arrival_ms };
+	if (flight) {
+		name_lane(out, flight->lane);
+		say(out, TRAFFIC_GATE_SENDING, "it is being delivered now", "");
+		return true;
+	}
+	if (why_message(&envelope, &rcpt, now_ms, out))
+		return true;
+	/* A due time further off than any backoff was put there by a wrong clock and does not count. */
+	if (rcpt.due_ms > now_ms && (rcpt.due_ms <= now_ms + s->horizon_ms || envelope.hold_until_ms > now_ms)) {
+		if (envelope.hold_until_ms > now_ms)
+			say(out, TRAFFIC_GATE_RELEASE, "its sender asked for a later release",
+			    "sendoff flush sends it at once");
+		else
+			why_retry(&rcpt, out);
+		out->until_ms = rcpt.due_ms;
+		return true;
+	}
+	why_target(gate, &rcpt, out);
+	if (!out->said[0] && rcpt.reply[0]) {
+		snprintf(out->said, sizeof out->said, "%s", rcpt.reply);
+		snprintf(out->by, sizeof out->by, "%s", rcpt.host);
+	}
+	return true;
+}
+
+static bool is_sending(void *self, uint64_t id, uint32_t n)
+{
+	return flight_find(&scheduler_of(self)->flight, id, n) != NULL;
+}
+
+/* ---------------------------------------------------------------- what people may do */
+
+static bool wake(void *self, const char *lane)
+{
+	struct gate *gate = self;
+	bool found = scheduler_wake(scheduler_of(gate), lane, now_of(gate));
+
+	gate->pool->poke(gate->pool->arg);
+	return found;
+}
+
+static bool pause_lane(void *self, const char *name, const char *by)
+{
+	struct gate *gate = self;
+
+	if (!scheduler_pause(scheduler_of(gate), name, by, now_of(gate)))
+		return false;
+	log_event(LOG_LEVEL_NOTICE, "paused", LOG_TEXT("lane", name ? name : "all"), LOG_TEXT("by", by));
+	pool_retire(gate->pool, name ? scheduler_lane(scheduler_of(gate), name) : NULL, false);
+	gate->pool->poke(gate->pool->arg);
+	return true;
+}
+
+static bool resume_lane(void *self, const char *name)
+{
+	struct gate *gate = self;
+
+	if (!scheduler_resume(scheduler_of(gate), name, now_of(gate)))
+		return false;
+	log_event(LOG_LEVEL_NOTICE, "resumed", LOG_TEXT("lane", name ? name : "all"));
+	gate->pool->poke(gate->pool->arg);
+	return true;
+}
+
+void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int64_t wall_ms)
+{
+	*gate = (struct gate){ .pool = pool, .bounce = bounce, .started_wall_ms = wall_ms };
+	gate->traffic = (struct traffic){
+		.self = gate,
+		.summary = summary,
+		.lane = lane_at,
+		.why = why,
+		.is_sending = is_sending,
+		.wake = wake,
+		.pause = pause_lane,
+		.resume = resume_lane,
+	};
+}

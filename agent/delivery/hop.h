@@ -1,0 +1,78 @@
+/*
+ * hop - one connection to a next hop: secret, address, connect, then the client engine until it is closed.
+ *
+ * Owns:    the connection, its engine and the loads of the (at most two) messages under way on it.
+ * Promise: nothing of it calls the scheduler's user back from inside hop_* calls but through pool->poke, which only
+ *          notes that there is something to do. It frees itself when it is over.
+ * Threads: the loop's.
+ */
+#ifndef HOP_H
+#define HOP_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "delivery/account.h"
+#include "delivery/load.h"
+#include "delivery/pool.h"
+#include "net/conn.h"
+#include "net/dial.h"
+#include "smtp/client.h"
+
+enum {
+	HOP_ADDRESSES = 16,      /* most addresses of a host that are tried */
+	HOP_KEEP_MS = 10 * 1000, /* a connection without work is kept for so long */
+	HOP_LINGER_MS = 2 * 1000,
+};
+
+enum hop_place {
+	HOP_NOWHERE, /* connecting, busy or closing */
+	HOP_IDLE,    /* could take a message and has none */
+	HOP_AHEAD,   /* could take a message behind the one under way */
+};
+
+struct hop {
+	struct list node, waiting; /* in the pool */
+	struct pool *pool;
+	struct lane *lane;
+	struct config *config; /* the one it began with */
+	const struct config_smarthost *host;
+
+	struct account *account; /* fetching the secret */
+	struct dns_query *query;
+	struct dial *dial;
+	struct conn *conn;
+	struct client *client;
+	struct loop_task task; /* pump later in this turn */
+	struct loop_timer keep;
+
+	char *secret;
+	size_t secret_len;
+	struct dns_address addresses[HOP_ADDRESSES]; /* not tried yet, or tried by the dial under way */
+	size_t address_count;
+	struct dns_address address; /* that it is connected to */
+
+	enum hop_place place;
+	bool is_ready;     /* the scheduler counts it as ready */
+	bool is_dead;      /* the connection is gone, the engine knows */
+	bool is_late;      /* the engine's deadline has passed */
+	bool is_retired;   /* no more messages */
+	bool tries_next;   /* another address instead of giving up */
+	uint32_t messages; /* given to it */
+	char peer[320];    /* "smtp.example.org [192.0.2.1]" */
+	char tls[64];      /* facts */
+
+	struct list loads; /* under way, the oldest first */
+	struct load *reading;
+	struct queue_body_reader reader;
+};
+
+/* The lane counts one connecting already. Nothing is called back from here. */
+void hop_start(struct pool *pool, struct lane *lane);
+/* Takes a message if it can and there is one. */
+void hop_feed(struct hop *hop);
+void hop_retire(struct hop *hop);
+/* Ends it now. */
+void hop_cut(struct hop *hop);
+
+#endif

@@ -1,0 +1,20 @@
+/*
+ * trouble - the scheduler's ears at the connections, with a voice: what a connection says about its lane or the
+ *           network goes to the scheduler, and what that changes is logged, once per change.
+ *
+ * Threads: the loop's.
+ */
+#ifndef TROUBLE_H
+#define TROUBLE_H
+
+#include <stdbool.h>
+
+#include "delivery/pool.h"
+
+void trouble_failed(struct pool *pool, struct lane *lane, const struct lane_failure *failure, bool was_ready,
+		    struct moment now);
+void trouble_offline(struct pool *pool, struct lane *lane, bool dns_only, const char *text, struct moment now);
+void trouble_reached(struct pool *pool, struct lane *lane, bool by_dns, struct moment now);
+void trouble_spoke(struct pool *pool, struct lane *lane, struct moment now);
+
+#endif
