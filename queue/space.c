@@ -36,6 +36,20 @@ static uint64_t first_step(uint64_t used)
 	return step > STEP_MAX ? STEP_MAX : step;
 }
 
+/* Pages inside the file serve as well as blocks behind its end. Counted only when those run out. */
+static uint64_t free_inside(struct store *store)
+{
+	struct store_space space;
+	struct store_txn t = { 0 };
+	uint64_t pages = 0;
+
+	store_space(store, &space);
+	if (store_read(store, &t) == QUEUE_OK)
+		store_free_pages(&t, &pages);
+	store_read_end(&t);
+	return pages * space.page_bytes;
+}
+
 /* 0 or an errno value. */
 static int reserve(struct space *s, struct store *store, uint64_t bytes)
 {
@@ -67,7 +81,8 @@ void space_ensure(struct space *s, struct store *store)
 		if (rc != 0)
 			step /= 2;
 	}
-	s->is_exhausted = s->reserved_to - used < RESERVE / 2;
+	s->is_exhausted =
+		s->reserved_to - used < RESERVE / 2 && s->reserved_to - used + free_inside(store) < RESERVE / 2;
 }
 
 void space_refresh(struct space *s, struct store *store)
