@@ -20,6 +20,7 @@
 #include "config.h"
 #include "control/control.h"
 #include "delivery/delivery.h"
+#include "helper/helper.h"
 #include "log.h"
 #include "net/dns.h"
 #include "net/loop.h"
@@ -42,6 +43,7 @@ struct agent {
 	struct config *config;
 	struct sandbox_user user;
 	struct loop *loop;
+	struct helper *helper;
 	struct queue *queue;
 	struct loop_io queue_io;
 	struct dns *dns;
@@ -332,6 +334,37 @@ static int load(struct agent *agent)
 	return status;
 }
 
+/* Beside sendoffd where it was built, in lib/sendoff where it was installed. */
+static char *helper_path(void)
+{
+	static const char *const places[] = { "/sendoff-helper", "/../lib/sendoff/sendoff-helper" };
+	char self[4096];
+	ssize_t len = readlink("/proc/self/exe", self, sizeof(self) - 1);
+	char *path = NULL;
+
+	while (len > 0 && self[len - 1] != '/')
+		len--;
+	for (size_t i = 0; i < 2 && len > 0; i++) {
+		mem_free(path);
+		path = mem_printf("%.*s%s", (int)len - 1, self, places[i]);
+		if (access(path, X_OK) == 0)
+			return path;
+	}
+	return path ? path : mem_strdup("/usr/local/lib/sendoff/sendoff-helper");
+}
+
+/* Without it mail is accepted all the same; accounts with a secret_command wait and say why. */
+static void start_helper(struct agent *agent)
+{
+	char *path = helper_path();
+
+	agent->helper = agent->user.name ? helper_start_as(agent->loop, path, agent->user.name, agent->why, WHY_SIZE)
+					 : helper_start(agent->loop, path, agent->why, WHY_SIZE);
+	if (!agent->helper)
+		log_event(LOG_LEVEL_ERROR, "no-helper", LOG_TEXT("reason", agent->why));
+	mem_free(path);
+}
+
 /* The directories of sockets and queue, while there is still the right to make them. */
 static int make_directories(struct agent *agent)
 {
@@ -396,6 +429,7 @@ static int start_delivery(struct agent *agent)
 	agent->tls = tls_client_new();
 	setup.dns = agent->dns;
 	setup.tls = agent->tls;
+	setup.helper = agent->helper;
 	agent->delivery = delivery_new(&setup);
 	return 0;
 }
@@ -434,6 +468,7 @@ static int start(struct agent *agent)
 		return fail(agent, EX_OSERR, "%s", agent->why);
 	agent->loop = loop_new();
 	loop_timer_init(&agent->stop_timer, agent->loop, on_stop_time);
+	start_helper(agent);
 	if ((status = make_directories(agent)) || (status = bind_sockets(agent)))
 		return status;
 	if (sandbox_become(&agent->user, agent->why, WHY_SIZE) != 0)
@@ -467,6 +502,7 @@ static void end(struct agent *agent)
 	queue_close(agent->queue);
 	dns_free(agent->dns);
 	tls_client_free(agent->tls);
+	helper_free(agent->helper);
 	loop_free(agent->loop);
 	config_unref(agent->config);
 	log_close();
