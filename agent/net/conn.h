@@ -47,7 +47,9 @@ void conn_free(struct conn *conn);
  * event comes any more. */
 void conn_finish(struct conn *conn, int64_t linger_ms);
 
-struct span conn_input(const struct conn *conn); /* valid until the next call on it */
+/* Valid until conn_consume() and, inside a callback, until it returns: what is not consumed then moves. Writing does
+ * not disturb it. */
+struct span conn_input(const struct conn *conn);
 void conn_consume(struct conn *conn, size_t len);
 void conn_read(struct conn *conn, bool on);
 

@@ -11,6 +11,7 @@
 enum {
 	INPUT_MAX = 64 * 1024,
 	OUTPUT_MAX = 64 * 1024,
+	HELD_MAX = INPUT_MAX + OUTPUT_MAX, /* of one action */
 	LINGER_MS = 5000,
 	TLS_HANDSHAKE_MS = 30000,
 };
@@ -30,13 +31,12 @@ struct session {
 	bool is_tcp;
 	bool is_counted; /* in limits */
 	bool is_running; /* inside run(): events from below wait */
-	bool is_stalled; /* the queue is busy: an action waits to be done again */
+	bool is_stalled; /* the queue or the peer's window is full: an action waits to be done again */
 	int64_t stalled_ms;
 	struct server_action action; /* the one that waits */
-	/* While an action waits its bytes and those behind them may not move: the connection reads nothing. */
-	struct span rest;
-	size_t unread; /* length of the connection's input when rest was taken from it */
-	struct server_reply reply;
+	struct buf held;             /* its bytes: the connection's do not outlive the call */
+	struct span rest;            /* input not taken yet, during run() */
+	size_t unread;               /* length of the input when rest was taken from it */
 };
 
 /* ---------------------------------------------------------------- policy */
@@ -102,6 +102,7 @@ static void session_free(struct session *s)
 	conn_free(s->conn);
 	server_free(s->engine);
 	intake_abandon(s->intake);
+	buf_fini(&s->held);
 	if (s->is_counted)
 		limits_close(shared->limits, s->client);
 	list_remove(&s->node);
@@ -226,17 +227,27 @@ static enum after do_action(struct session *s)
 	return AFTER_END;
 }
 
+static void take_input(struct session *s)
+{
+	s->rest = conn_input(s->conn);
+	s->unread = s->rest.len;
+}
+
 static void give_back(struct session *s)
 {
 	conn_consume(s->conn, s->unread - s->rest.len);
-	s->unread = 0;
-	s->rest = span_of("", 0);
 }
 
+/* The action is kept with its bytes, and nothing is read until it could be done. */
 static void stall(struct session *s)
 {
+	give_back(s);
 	s->is_stalled = true;
 	s->stalled_ms = loop_now_ms(s->shared->loop);
+	if (s->action.kind == SERVER_BODY || s->action.kind == SERVER_SEND) {
+		buf_append_span(&s->held, s->action.bytes);
+		s->action.bytes = buf_span(&s->held);
+	}
 	conn_read(s->conn, false);
 	conn_deadline(s->conn, INT64_MAX);
 }
@@ -244,36 +255,31 @@ static void stall(struct session *s)
 static void unstall(struct session *s)
 {
 	s->is_stalled = false;
+	buf_release(&s->held);
 	server_held_up(s->engine, loop_now_ms(s->shared->loop) - s->stalled_ms);
 	conn_read(s->conn, true);
+	take_input(s);
 }
 
 static void run(struct session *s)
 {
 	enum after after;
 
-	if (s->is_running)
-		return;
-	s->is_running = true;
-	if (!s->is_stalled) {
-		s->rest = conn_input(s->conn);
-		s->unread = s->rest.len;
-	}
-	for (;;) {
-		if (!s->is_stalled)
-			server_step(s->engine, loop_now_ms(s->shared->loop), &s->rest, &s->action);
+	if (s->is_stalled) {
 		after = do_action(s);
 		if (after == AFTER_STALL)
-			break;
-		if (s->is_stalled)
-			unstall(s);
-		if (after != AFTER_GO_ON)
-			break;
+			return;
+		unstall(s);
+	} else {
+		after = AFTER_GO_ON;
+		take_input(s);
 	}
-	s->is_running = false;
+	while (after == AFTER_GO_ON) {
+		server_step(s->engine, loop_now_ms(s->shared->loop), &s->rest, &s->action);
+		after = do_action(s);
+	}
 	if (after == AFTER_STALL) {
-		if (!s->is_stalled)
-			stall(s);
+		stall(s);
 		return;
 	}
 	give_back(s);
@@ -425,7 +431,7 @@ void session_start(struct session_shared *shared, struct session_policy *policy,
 
 	s->shared = shared;
 	s->policy = session_policy_ref(policy);
-	s->rest = span_of("", 0);
+	buf_init(&s->held, HELD_MAX);
 	s->conn = conn_new(&(struct conn_config){ .loop = shared->loop,
 						  .input_max = INPUT_MAX,
 						  .output_max = OUTPUT_MAX,

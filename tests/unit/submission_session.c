@@ -329,6 +329,81 @@ static void a_large_message_streams_and_a_larger_one_is_refused(void **state)
 	assert_int_equal(messages(bench), 1);
 }
 
+enum { FLOOD_CLIENTS = 5, FLOOD_BYTES = 1000000 };
+
+/* "Subject: N" and lines that count, so that a byte out of its place shows. */
+static char *numbered_message(int client)
+{
+	char *text = mem_alloc(FLOOD_BYTES + 64);
+	size_t len = (size_t)sprintf(text, "Subject: %d\r\n\r\n", client);
+
+	for (int i = 0; len + 40 < FLOOD_BYTES; i++)
+		len += (size_t)sprintf(text + len, "client %d line %08d goes on\r\n", client, i);
+	memcpy(text + len, ".\r\n", 4);
+	return text;
+}
+
+static bool body_ends_with(struct bench *bench, uint64_t id, const char *sent)
+{
+	struct queue_body_reader reader;
+	struct queue_bytes piece;
+	size_t sent_len = strlen(sent) - 3; /* without the final dot */
+	char *body = mem_alloc(2 * FLOOD_BYTES);
+	size_t len = 0;
+	bool same;
+
+	assert_int_equal(queue_body_open(queue_view(bench->queue), id, &reader), QUEUE_OK);
+	do {
+		assert_int_equal(queue_body_next(&reader, queue_view(bench->queue), &piece), QUEUE_OK);
+		memcpy(body + len, piece.data, piece.len);
+		len += piece.len;
+	} while (piece.len);
+	queue_body_close(&reader);
+	same = len > sent_len && memcmp(body + len - sent_len, sent, sent_len) == 0;
+	mem_free(body);
+	return same;
+}
+
+static void large_messages_at_once_arrive_byte_for_byte_when_the_queue_is_busy(void **state)
+{
+	struct bench *bench = *state;
+	char *texts[FLOOD_CLIENTS];
+	size_t sent[FLOOD_CLIENTS] = { 0 };
+	int fds[FLOOD_CLIENTS], left = FLOOD_CLIENTS;
+	uint64_t id = 0;
+
+	for (int i = 0; i < FLOOD_CLIENTS; i++) {
+		fds[i] = open_transaction(bench);
+		texts[i] = numbered_message(i);
+	}
+	while (left > 0) {
+		left = 0;
+		for (int i = 0; i < FLOOD_CLIENTS; i++) {
+			size_t rest = strlen(texts[i]) - sent[i];
+			ssize_t n = rest ? send(fds[i], texts[i] + sent[i], rest, MSG_NOSIGNAL) : 0;
+
+			sent[i] += n > 0 ? (size_t)n : 0;
+			left += sent[i] < strlen(texts[i]);
+		}
+		loop_turn(bench->loop, 5);
+	}
+	for (int i = 0; i < FLOOD_CLIENTS; i++) {
+		hear(bench, fds[i], "250 2.0.0 queued");
+		close(fds[i]);
+	}
+	assert_int_equal(messages(bench), FLOOD_CLIENTS);
+	for (int i = 0; i < FLOOD_CLIENTS; i++) {
+		struct queue_envelope envelope;
+
+		assert_int_equal(queue_view_next(queue_view(bench->queue), id, &id), QUEUE_OK);
+		assert_int_equal(queue_view_envelope(queue_view(bench->queue), id, &envelope), QUEUE_OK);
+		assert_true(body_ends_with(bench, id, texts[atoi(envelope.subject)]));
+	}
+	queue_view_end(bench->queue);
+	for (int i = 0; i < FLOOD_CLIENTS; i++)
+		mem_free(texts[i]);
+}
+
 static void too_many_connections_of_one_user_are_turned_away(void **state)
 {
 	struct bench *bench = *state;
@@ -433,6 +508,7 @@ int main(void)
 		WITH_BENCH(a_client_that_goes_before_the_end_leaves_nothing),
 		WITH_BENCH(a_client_that_goes_while_its_message_is_written_is_no_harm),
 		WITH_BENCH(a_large_message_streams_and_a_larger_one_is_refused),
+		WITH_BENCH(large_messages_at_once_arrive_byte_for_byte_when_the_queue_is_busy),
 		WITH_BENCH(too_many_connections_of_one_user_are_turned_away),
 		WITH_BENCH(a_loop_of_mail_is_refused),
 		WITH_BENCH(while_closed_new_mail_is_put_off),
