@@ -1,0 +1,26 @@
+/* Records between agent and helper: whatever is read can be written again, and is the same. */
+#include <assert.h>
+#include <stdint.h>
+
+#include "helper/protocol.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+	struct span rest = span_of(data, size);
+	struct protocol_record record;
+	struct buf again;
+	size_t used;
+
+	buf_init(&again, PROTOCOL_RECORD);
+	while (protocol_read(rest, &record, &used) == PROTOCOL_DONE) {
+		buf_clear(&again);
+		assert(used <= rest.len && protocol_write(&again, &record));
+		assert(span_equals(buf_span(&again), span_first(rest, used)));
+		assert(protocol_read(span_first(rest, used - 1), &record, &used) == PROTOCOL_MORE);
+		rest = span_from(rest, used);
+	}
+	buf_fini(&again);
+	return 0;
+}
