@@ -17,7 +17,7 @@ static bool take_digits(struct span *s, uint64_t max, uint64_t *out)
 	for (; i < s->len && s->data[i] >= '0' && s->data[i] <= '9'; i++) {
 		unsigned digit = (unsigned)(s->data[i] - '0');
 
-		if (value > (max - digit) / 10)
+		if (digit > max || value > (max - digit) / 10)
 			return false;
 		value = value * 10 + digit;
 	}
