@@ -10,9 +10,7 @@
 #include "message/header.h"
 #include "message/mime.h"
 
-/* Paths are no longer (RFC 5321, 4.5.3.1.3); in the form of RFC 6533 a line then still keeps below 998 bytes. */
-enum { ADDRESS_MAX = 256 };
-enum { FIELD_MAX = 600, MACHINE_TEXT_PER_RCPT = 8192 };
+enum { FIELD_MAX = 600, XTEXT_MAX = 900, MACHINE_TEXT_PER_RCPT = 8192 };
 
 const char *dsn_action_name(enum dsn_action action)
 {
@@ -161,14 +159,17 @@ static bool append_utf8_xtext(struct buf *out, struct span s)
 /* "rfc822; a@b", or the form of RFC 6533 where it is not ASCII. */
 static bool address_field(struct buf *out, const char *label, struct span type, struct span address)
 {
+	struct buf xtext;
 	bool ok = buf_append_str(out, label);
 
-	address = span_first(address, ADDRESS_MAX);
-	if (!text_is_ascii(address) && text_is_utf8(address))
-		ok = ok && buf_append_str(out, "utf-8; ") && append_utf8_xtext(out, address);
+	/* A path has 256 octets at most; what makes a longer line than 998 from that was never a mailbox. */
+	buf_init(&xtext, XTEXT_MAX);
+	if (!text_is_ascii(address) && text_is_utf8(address) && append_utf8_xtext(&xtext, address))
+		ok = ok && buf_append_str(out, "utf-8; ") && buf_append_span(out, buf_span(&xtext));
 	else
 		ok = ok && append_ascii(out, type, 32) && buf_append_str(out, "; ") &&
 		     append_ascii(out, address, FIELD_MAX);
+	buf_fini(&xtext);
 	return ok && buf_append_str(out, "\r\n");
 }
 
