@@ -17,15 +17,24 @@
 enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_NOTICE, LOG_LEVEL_INFO, LOG_LEVEL_DEBUG };
 
 struct log_field {
-	const char *key;   /* NULL ends the list */
-	const char *text;  /* or NULL: `number` */
+	const char *key;  /* NULL ends the list */
+	const char *text; /* or NULL: `number` */
 	int64_t number;
-	uint64_t id;       /* not 0: a message id in its printed form */
+	uint64_t id; /* not 0: a message id in its printed form */
 };
 
-#define LOG_ID(value)          { .key = "id", .id = (value) }
-#define LOG_TEXT(name, value)  { .key = (name), .text = (value) }
-#define LOG_NUM(name, value)   { .key = (name), .number = (int64_t)(value) }
+#define LOG_ID(value)                      \
+	{                                  \
+		.key = "id", .id = (value) \
+	}
+#define LOG_TEXT(name, value)                  \
+	{                                      \
+		.key = (name), .text = (value) \
+	}
+#define LOG_NUM(name, value)                              \
+	{                                                 \
+		.key = (name), .number = (int64_t)(value) \
+	}
 
 /* "auto": journald where stderr is connected to it, else stderr. Level and target by name; false: unknown name. */
 bool log_open(const char *target, const char *level);
@@ -33,11 +42,11 @@ void log_close(void);
 bool log_is_on(enum log_level level);
 void log_fields(enum log_level level, const char *event, const struct log_field *fields);
 #define log_event(level, event, ...) \
-	log_fields((level), (event), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ) { .key = NULL } })
+	log_fields((level), (event), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .key = NULL } })
 
 /* Also hands every record (level <= info) to a listener: the control socket's event stream. */
 void log_listen(void (*heard)(void *arg, enum log_level level, const char *event, const struct log_field *fields,
-                              int64_t wall_ms),
-                void *arg);
+			      int64_t wall_ms),
+		void *arg);
 
 #endif

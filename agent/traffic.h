@@ -14,60 +14,60 @@
 #include "config.h"
 
 enum traffic_trouble { /* whose failure it is (and so who waits) */
-	TRAFFIC_WELL,
-	TRAFFIC_NETWORK,  /* the machine is offline: every lane waits, no attempt is counted */
-	TRAFFIC_LANE,     /* this host: refused, TLS, greeting … */
-	TRAFFIC_ACCOUNT,  /* password refused, quota: parked or throttled */
+		       TRAFFIC_WELL,
+		       TRAFFIC_NETWORK, /* the machine is offline: every lane waits, no attempt is counted */
+		       TRAFFIC_LANE,    /* this host: refused, TLS, greeting … */
+		       TRAFFIC_ACCOUNT, /* password refused, quota: parked or throttled */
 };
 
 struct traffic_lane {
-	const char *name, *host;      /* "work", "smtp.example.com:587" */
+	const char *name, *host; /* "work", "smtp.example.com:587" */
 	enum traffic_trouble trouble;
-	bool parked;                  /* waits for an operator or a changed secret */
-	const char *paused_by;        /* "", or who */
+	bool parked;                           /* waits for an operator or a changed secret */
+	const char *paused_by;                 /* "", or who */
 	int64_t paused_ms, since_ms, retry_ms; /* wall clock; 0: none */
 	uint32_t failures;
-	const char *error;            /* the last one, in plain words, or "" */
-	const char *advice;           /* what the user can do, or "" */
+	const char *error;                     /* the last one, in plain words, or "" */
+	const char *advice;                    /* what the user can do, or "" */
 	uint32_t connections, connections_max; /* open now; allowed */
 	uint64_t delivered, deferred, bounced; /* recipients since start */
 	int64_t last_success_ms;
-	bool insecure;                /* verification is off, or TLS is not required */
+	bool insecure; /* verification is off, or TLS is not required */
 };
 
 enum traffic_gate {
-	TRAFFIC_GATE_NONE,      /* nothing holds it: next in line */
-	TRAFFIC_GATE_SENDING,   /* being delivered now */
-	TRAFFIC_GATE_HELD,      /* an operator's hold */
-	TRAFFIC_GATE_DAMAGED,   /* checksum does not match */
-	TRAFFIC_GATE_ROUTE,     /* no route */
+	TRAFFIC_GATE_NONE,    /* nothing holds it: next in line */
+	TRAFFIC_GATE_SENDING, /* being delivered now */
+	TRAFFIC_GATE_HELD,    /* an operator's hold */
+	TRAFFIC_GATE_DAMAGED, /* checksum does not match */
+	TRAFFIC_GATE_ROUTE,   /* no route */
 	TRAFFIC_GATE_NETWORK,
 	TRAFFIC_GATE_PAUSED,
 	TRAFFIC_GATE_LANE,
 	TRAFFIC_GATE_ACCOUNT,
-	TRAFFIC_GATE_RATE,      /* the smart host's rate limit */
-	TRAFFIC_GATE_RETRY,     /* its own backoff after a reply about it */
-	TRAFFIC_GATE_RELEASE,   /* FUTURERELEASE */
-	TRAFFIC_GATE_LINE,      /* others are before it */
-	TRAFFIC_GATE_REPORT,    /* failed; its report is still to be made */
+	TRAFFIC_GATE_RATE,    /* the smart host's rate limit */
+	TRAFFIC_GATE_RETRY,   /* its own backoff after a reply about it */
+	TRAFFIC_GATE_RELEASE, /* FUTURERELEASE */
+	TRAFFIC_GATE_LINE,    /* others are before it */
+	TRAFFIC_GATE_REPORT,  /* failed; its report is still to be made */
 };
 const char *traffic_gate_name(enum traffic_gate gate); /* "held", "account" … ; in traffic.c */
 
 struct traffic_why {
 	enum traffic_gate gate;
-	char lane[64];          /* or "" */
+	char lane[64];              /* or "" */
 	int64_t since_ms, until_ms; /* wall clock; 0: unknown, or until something is done */
-	char said[512];         /* what was said, "" if nothing */
-	char by[256];           /* by whom */
-	char text[512];         /* one sentence: what it waits for */
-	char advice[512];       /* one sentence: what the user can do, or "" */
+	char said[512];             /* what was said, "" if nothing */
+	char by[256];               /* by whom */
+	char text[512];             /* one sentence: what it waits for */
+	char advice[512];           /* one sentence: what the user can do, or "" */
 };
 
 struct traffic_summary {
-	bool offline;            /* no network */
+	bool offline; /* no network */
 	int64_t offline_since_ms;
 	char offline_text[256];
-	uint32_t sending;        /* recipients in attempts just now */
+	uint32_t sending; /* recipients in attempts just now */
 	uint32_t connections;
 	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
 	int64_t started_ms;
