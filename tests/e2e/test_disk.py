@@ -43,6 +43,9 @@ def test_a_reached_quota_refuses_and_the_queue_still_drains(scratch):
     accepted, (code, text) = fill(agent)
     assert code == 452 and text.startswith("4.3.1") and "max_size" in text
     assert len(accepted) > 20
+    more, (code, text) = fill(agent, size=1000)  # until not even a small one fits
+    accepted += more
+    assert code == 452 and text.startswith("4.3.1")
     shown = agent.ctl("status", check=False).stdout
     assert "full" in shown.lower() or "limit" in shown.lower(), shown
     sink.start()
@@ -132,12 +135,10 @@ def test_a_truncated_queue_file_is_refused_in_clear_words(scratch):
         agent.send()
     agent.stop()
     file = agent.queue / "queue.mdb"
-    size = file.stat().st_size
     used = len(file.read_bytes().rstrip(b"\0"))
     os.truncate(file, used // 2 // 4096 * 4096)
     text = start_fails(agent)
-    assert "damaged" in text and str(file) in text, text
-    assert "Traceback" not in text and size > 0
+    assert "was cut" in text and str(file) in text and "has " in text, text
 
 
 def test_a_file_of_garbage_is_refused_in_clear_words(scratch):
