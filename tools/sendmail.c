@@ -79,24 +79,21 @@ static int open_agent(struct sendmail_smtp *smtp)
 
 /* ---------------------------------------------------------------- sendoff */
 
-/* Becomes `sendoff VERB ...`, which lies beside us or in ../bin. */
+/* Becomes `sendoff VERB ...`: the one that was built or installed with us, else the first in PATH. */
 static int run_sendoff(char *const argv[])
 {
+	static const char *const places[] = { "sendoff", "../bin/sendoff", "../../bin/sendoff" };
 	char self[PATH_MAX], path[PATH_MAX + 32];
 	ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
 	char *slash;
 
 	signal(SIGPIPE, SIG_DFL);
-	if (n > 0) {
-		self[n] = '\0';
-		slash = strrchr(self, '/');
-		if (slash) {
-			*slash = '\0';
-			snprintf(path, sizeof(path), "%s/sendoff", self);
-			execv(path, argv);
-			snprintf(path, sizeof(path), "%s/../bin/sendoff", self);
-			execv(path, argv);
-		}
+	self[n > 0 ? n : 0] = '\0';
+	slash = strrchr(self, '/');
+	for (size_t i = 0; slash && i < sizeof(places) / sizeof(places[0]); i++) {
+		*slash = '\0';
+		snprintf(path, sizeof(path), "%s/%s", self, places[i]);
+		execv(path, argv);
 	}
 	execvp("sendoff", argv);
 	return complain(EX_UNAVAILABLE, "the program sendoff cannot be found");
