@@ -4,7 +4,7 @@
  * Owns:    contexts (certificates, the trust store, the cache of resumption tickets) and sessions.
  * Never:   resumes a session without checking the peer again; allows less than TLS 1.2 unless told so; loads the
  *          system's trust store before it is first needed.
- * Threads: one. Only tls.c includes <gnutls/...> (beside base/crypto.c).
+ * Threads: one. Only tls*.[ch] include <gnutls/...> (beside base/crypto.c).
  */
 #ifndef TLS_H
 #define TLS_H

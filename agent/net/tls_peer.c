@@ -1,0 +1,286 @@
+#include "net/tls_peer.h"
+
+#include <arpa/inet.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+
+#include "base/buf.h"
+#include "base/text.h"
+
+enum {
+	CHAIN_MAX = 16,  /* certificates of a peer that are looked at */
+	NAMES_SHOWN = 4, /* of a certificate for another name */
+};
+
+static void say(struct tls_peer *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void say(struct tls_peer *check, const char *format, ...)
+{
+	va_list args;
+
+	if (check->why[0])
+		return;
+	va_start(args, format);
+	vsnprintf(check->why, sizeof(check->why), format, args);
+	va_end(args);
+}
+
+struct chain {
+	gnutls_x509_crt_t list[CHAIN_MAX]; /* the peer's own first */
+	unsigned count;
+};
+
+static void chain_free(struct chain *chain)
+{
+	for (unsigned i = 0; i < chain->count; i++)
+		gnutls_x509_crt_deinit(chain->list[i]);
+	chain->count = 0;
+}
+
+static bool chain_read(struct tls_peer *check, struct chain *out)
+{
+	unsigned count = 0;
+	const gnutls_datum_t *peers = gnutls_certificate_get_peers(check->session, &count);
+
+	out->count = 0;
+	if (!peers || count == 0) {
+		say(check, "the peer shows no certificate");
+		return false;
+	}
+	for (unsigned i = 0; i < count && i < CHAIN_MAX; i++) {
+		if (gnutls_x509_crt_init(&out->list[i]) < 0)
+			break;
+		out->count++;
+		if (gnutls_x509_crt_import(out->list[i], &peers[i], GNUTLS_X509_FMT_DER) < 0) {
+			say(check, "the peer's certificate is malformed");
+			return false;
+		}
+	}
+	return out->count > 0;
+}
+
+static const char *print_date(time_t when, char out[32])
+{
+	struct tm tm;
+
+	if (when == (time_t)-1 || !gmtime_r(&when, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M UTC", &tm) == 0)
+		snprintf(out, 32, "an unknown date");
+	return out;
+}
+
+static void print_names(gnutls_x509_crt_t crt, struct buf *out)
+{
+	unsigned shown = 0, seq = 0;
+
+	for (;; seq++) {
+		char san[256], text[INET6_ADDRSTRLEN];
+		size_t len = sizeof(san) - 1;
+		int type = gnutls_x509_crt_get_subject_alt_name(crt, seq, san, &len, NULL);
+
+		if (type == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
+			break;
+		if (type == GNUTLS_E_SHORT_MEMORY_BUFFER)
+			continue;
+		if (type < 0)
+			break;
+		san[len] = '\0';
+		if (type == GNUTLS_SAN_IPADDRESS) {
+			if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, san, text, sizeof(text)) ||
+			    (len != 4 && len != 16))
+				continue;
+			snprintf(san, sizeof(san), "%s", text);
+		} else if (type != GNUTLS_SAN_DNSNAME) {
+			continue;
+		}
+		if (shown == NAMES_SHOWN) {
+			buf_append_str(out, " and more");
+			break;
+		}
+		buf_printf(out, "%s%s", shown++ ? ", " : "", san);
+	}
+	if (shown == 0) {
+		char cn[256];
+		size_t len = sizeof(cn);
+
+		if (gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, cn, &len) >= 0)
+			buf_append_str(out, cn);
+		else
+			buf_append_str(out, "nobody");
+	}
+}
+
+static void say_date(const struct chain *chain, unsigned status, struct buf *out)
+{
+	time_t now = time(NULL);
+	char date[32];
+
+	for (unsigned i = 0; i < chain->count; i++) {
+		time_t from = gnutls_x509_crt_get_activation_time(chain->list[i]);
+		time_t to = gnutls_x509_crt_get_expiration_time(chain->list[i]);
+		const char *whose = i ? "the certificate of its issuer" : "it";
+
+		if (status & GNUTLS_CERT_EXPIRED && to < now) {
+			buf_printf(out, "; %s expired on %s", whose, print_date(to, date));
+			return;
+		}
+		if (status & GNUTLS_CERT_NOT_ACTIVATED && from > now) {
+			buf_printf(out, "; %s is not valid before %s (is the clock of this machine right?)", whose,
+				   print_date(from, date));
+			return;
+		}
+	}
+	buf_append_str(out, "; it is expired or not yet valid");
+}
+
+static bool is_self_signed(const struct chain *chain)
+{
+	return chain->count == 1 && gnutls_x509_crt_check_issuer(chain->list[0], chain->list[0]);
+}
+
+static void say_issuer(const struct chain *chain, struct buf *out)
+{
+	gnutls_datum_t dn = { NULL, 0 };
+
+	if (is_self_signed(chain)) {
+		buf_append_str(out, "; it is self-signed");
+		return;
+	}
+	if (gnutls_x509_crt_get_issuer_dn3(chain->list[chain->count - 1], &dn, 0) < 0)
+		dn.data = NULL;
+	buf_printf(out, "; its issuer is not trusted here: %.200s", dn.data ? (const char *)dn.data : "unknown");
+	gnutls_free(dn.data);
+}
+
+/* Every reason, in words. `status` is GnuTLS's verdict on the chain. */
+static void say_why(struct tls_peer *check, const struct chain *chain, unsigned status, bool name_fits)
+{
+	static const struct {
+		unsigned bit;
+		const char *text;
+	} others[] = {
+		{ GNUTLS_CERT_REVOKED, "; it was revoked" },
+		{ GNUTLS_CERT_SIGNER_NOT_CA, "; its issuer may not issue certificates" },
+		{ GNUTLS_CERT_INSECURE_ALGORITHM, "; it is signed with an insecure algorithm" },
+		{ GNUTLS_CERT_SIGNATURE_FAILURE, "; its signature is wrong" },
+		{ GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, "; its issuer may not issue for this name" },
+		{ GNUTLS_CERT_PURPOSE_MISMATCH, "; it is not meant for servers" },
+		{ GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, "; it has demands that are not understood" },
+	};
+	struct buf words;
+
+	buf_init(&words, 2048);
+	if (!name_fits) {
+		buf_printf(&words, "; it is not for %s but for ", check->name);
+		print_names(chain->list[0], &words);
+	}
+	if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
+		say_date(chain, status, &words);
+	/* One that is signed by itself, under the name of one that is trusted, looks badly signed to GnuTLS. */
+	if (status & GNUTLS_CERT_SIGNATURE_FAILURE && is_self_signed(chain))
+		status = (status & ~(unsigned)GNUTLS_CERT_SIGNATURE_FAILURE) | GNUTLS_CERT_SIGNER_NOT_FOUND;
+	if (status & GNUTLS_CERT_SIGNER_NOT_FOUND)
+		say_issuer(chain, &words);
+	for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+		if (status & others[i].bit)
+			buf_append_str(&words, others[i].text);
+	if (buf_is_empty(&words))
+		buf_append_str(&words, "; it cannot be verified");
+	say(check, "the certificate of %s is refused: %s", check->name, buf_cstr(&words) + 2);
+	buf_fini(&words);
+}
+
+static bool verify_chain(struct tls_peer *check, const struct chain *chain)
+{
+	char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
+	gnutls_typed_vdata_st data = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)purpose };
+	gnutls_x509_crt_t list[CHAIN_MAX];
+	unsigned status = GNUTLS_CERT_INVALID;
+	bool name_fits = gnutls_x509_crt_check_hostname2(chain->list[0], check->name, 0);
+
+	/* It sorts and shortens the list it is given. */
+	memcpy(list, chain->list, sizeof(list));
+	if (gnutls_x509_trust_list_verify_crt2(check->trust, list, chain->count, &data, 1, 0, &status, NULL) < 0)
+		status |= GNUTLS_CERT_INVALID;
+	if (status == 0 && name_fits)
+		return true;
+	say_why(check, chain, status, name_fits);
+	return false;
+}
+
+/* "sha256:" and the digest of the public key in hex (colons allowed) or base64. */
+static bool pin_matches(const char *pin, const unsigned char digest[32])
+{
+	struct span text = span_str(pin);
+	struct buf decoded;
+	char hex[65];
+	size_t n = 0;
+	bool same;
+
+	if (!span_starts_fold(text, SPAN("sha256:")))
+		return false;
+	text = span_from(text, sizeof("sha256:") - 1);
+	for (size_t i = 0; i < text.len && n < 64; i++)
+		if (text.data[i] != ':')
+			hex[n++] = span_lower(text.data[i]);
+	if (n == 64 && text.len >= 64) {
+		char ours[65];
+
+		for (size_t i = 0; i < 32; i++)
+			snprintf(ours + 2 * i, 3, "%02x", digest[i]);
+		return memcmp(hex, ours, 64) == 0 && (text.len == 64 || text.len == 95);
+	}
+	buf_init(&decoded, 64);
+	same = text_base64_decode(&decoded, text) && span_equals(buf_span(&decoded), span_of(digest, 32));
+	buf_fini(&decoded);
+	return same;
+}
+
+static bool check_pins(struct tls_peer *check, const struct chain *chain)
+{
+	unsigned char digest[64];
+	size_t len = sizeof(digest);
+	char shown[65];
+
+	if (gnutls_x509_crt_get_key_id(chain->list[0], GNUTLS_KEYID_USE_SHA256, digest, &len) < 0 || len != 32) {
+		say(check, "the public key of the peer's certificate cannot be read");
+		return false;
+	}
+	for (const char *pin = check->pins; *pin; pin += strlen(pin) + 1)
+		if (pin_matches(pin, digest))
+			return true;
+	for (size_t i = 0; i < 32; i++)
+		snprintf(shown + 2 * i, 3, "%02x", digest[i]);
+	say(check, "the public key of %s fits none of tls_pins: it is sha256:%s",
+	    check->name ? check->name : "the peer", shown);
+	return false;
+}
+
+static void note_subject(struct tls_peer *check, const struct chain *chain)
+{
+	gnutls_datum_t dn = { NULL, 0 };
+	struct buf clean;
+
+	if (gnutls_x509_crt_get_dn3(chain->list[0], &dn, 0) < 0)
+		return;
+	buf_init(&clean, sizeof(check->subject));
+	text_clean(&clean, span_of(dn.data, dn.size), sizeof(check->subject) - 1);
+	snprintf(check->subject, sizeof(check->subject), "%s", buf_cstr(&clean));
+	buf_fini(&clean);
+	gnutls_free(dn.data);
+}
+
+bool tls_peer_check(struct tls_peer *check)
+{
+	struct chain chain = { .count = 0 };
+	bool read = chain_read(check, &chain);
+
+	if (read)
+		note_subject(check, &chain);
+	if (check->pins)
+		check->verified = read && check_pins(check, &chain);
+	else if (check->trust)
+		check->verified = read && verify_chain(check, &chain);
+	chain_free(&chain);
+	return check->verified || (!check->pins && !check->trust);
+}

@@ -1,0 +1,29 @@
+/*
+ * tls_peer - is the peer of a client session the one that is meant? Chain, dates, name, or pins; and if not, why not.
+ *
+ * Owns nothing. To be asked after every handshake, resumed or not: what a cache remembers proves nothing about today's
+ * demands.
+ * Threads: any.
+ */
+#ifndef TLS_PEER_H
+#define TLS_PEER_H
+
+#include <gnutls/gnutls.h>
+#include <gnutls/x509.h>
+#include <stdbool.h>
+
+struct tls_peer {
+	gnutls_session_t session;
+	gnutls_x509_trust_list_t trust; /* NULL: the chain is not looked at */
+	const char *name;               /* what the certificate must be for; with `trust` never NULL */
+	const char *pins;               /* each ends in NUL, two at the end; NULL: none. They stand in for the chain */
+
+	bool verified;
+	char subject[128]; /* of the certificate, cleaned; "" */
+	char why[600];     /* the first reason for a refusal, for people; not yet cleaned */
+};
+
+/* Fills the second half. False: refused. */
+bool tls_peer_check(struct tls_peer *check);
+
+#endif
