@@ -152,12 +152,14 @@ static void join_targets(struct config_load *load)
 	}
 }
 
-struct config *config_load(const char *file, struct buf *errors, struct buf *warnings)
+static struct config *read_all(const char *file, struct buf *errors, struct buf *warnings, bool is_client)
 {
 	enum { STORAGE_MAX = 1 << 30 };
 	struct config *config = MEM_NEW(struct config);
 	struct mem_arena *storage = MEM_NEW(struct mem_arena);
-	struct config_load load = { .config = config, .storage = storage, .errors = errors, .warnings = warnings };
+	struct config_load load = {
+		.config = config, .storage = storage, .errors = errors, .warnings = warnings, .is_client = is_client
+	};
 
 	mem_arena_init(storage, STORAGE_MAX);
 	config->storage = storage;
@@ -175,10 +177,26 @@ struct config *config_load(const char *file, struct buf *errors, struct buf *war
 	mem_free(load.pieces);
 	mem_free(load.places);
 	mem_free(load.given);
-	if (load.mistakes == 0)
+	if (load.mistakes == 0 || is_client)
 		return config;
 	config_unref(config);
 	return NULL;
+}
+
+struct config *config_load(const char *file, struct buf *errors, struct buf *warnings)
+{
+	return read_all(file, errors, warnings, false);
+}
+
+struct config *config_load_client(const char *file)
+{
+	struct config *config;
+	struct buf ignored;
+
+	buf_init(&ignored, 1);
+	config = read_all(file, &ignored, &ignored, true);
+	buf_fini(&ignored);
+	return config;
 }
 
 struct config *config_ref(struct config *config)

@@ -138,6 +138,9 @@ char *config_find(const char *given);
 /* Reads it; `file` NULL: built-in defaults. On mistakes returns NULL and `errors` (capped buffer) gets a line for each;
  * warnings go to `warnings`. The result has one reference. */
 struct config *config_load(const char *file, struct buf *errors, struct buf *warnings);
+/* For programs that only want to know where the agent is (control_socket, queue.directory, listeners): what can be
+ * understood of the file, without looking at the secrets and certificates that it names. Never NULL. */
+struct config *config_load_client(const char *file);
 struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is fine */
 

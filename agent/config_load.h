@@ -50,6 +50,7 @@ struct config_load {
 	struct buf *errors, *warnings;
 	unsigned mistakes;
 	unsigned files;
+	bool is_client;     /* files that it names are none of our business */
 	bool is_incomplete; /* something was left out: what is missing may only seem so */
 	struct config_piece *pieces;
 	size_t piece_count;

@@ -27,7 +27,7 @@ struct talk {
 
 struct place {
 	char *socket, *directory;
-	bool has_mistakes; /* the configuration could not be read: the defaults stand in */
+	bool has_mistakes; /* the configuration is not as the agent would take it, or not ours to read */
 };
 
 static void find_place(const struct cli *cli, struct place *place)
@@ -41,7 +41,7 @@ static void find_place(const struct cli *cli, struct place *place)
 	config = config_load(file, &errors, &warnings);
 	if (!config) {
 		place->has_mistakes = true;
-		config = config_load(NULL, &errors, &warnings);
+		config = config_load_client(file);
 	}
 	place->socket = cli->socket ? mem_strdup(cli->socket) : config ? mem_strdup(config->control_socket) : NULL;
 	place->directory = config ? mem_strdup(config->queue.directory) : NULL;
@@ -78,8 +78,7 @@ static int no_agent(const struct place *place, int err)
 		return cli_fail(EX_NOPERM, "not permitted to ask the agent at %s", place->socket);
 	cli_fail(EX_UNAVAILABLE, "the agent is not running: nobody answers at %s (%s)", place->socket, strerror(-err));
 	if (place->has_mistakes)
-		fputs("         The configuration has mistakes, so this is the default place: `sendoff check` lists "
-		      "them.\n",
+		fputs("         The configuration has mistakes, or is not yours to read: `sendoff check` says more.\n",
 		      stderr);
 	fputs("         Start it with `systemctl start sendoff`, or run sendoffd.\n", stderr);
 	if (place->directory)

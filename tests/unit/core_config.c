@@ -718,6 +718,24 @@ static void what_is_shown_as_default_is_the_default(void **state)
 	config_unref(built_in);
 }
 
+static void a_client_learns_where_the_agent_is_whatever_else_is_wrong(void **state)
+{
+	struct config *c;
+
+	(void)state;
+	put("a.conf",
+	    "control { socket = \"/x/control\" }\nfoo = 1\nsmarthost w { host = \"h.example\" user = u\n"
+	    " secret_file = \"/root/none\" }\nqueue { directory = \"/x/queue\" max_size = no }\n",
+	    0644);
+	c = config_load_client("a.conf");
+	assert_string_equal(c->control_socket, "/x/control");
+	assert_string_equal(c->queue.directory, "/x/queue");
+	config_unref(c);
+	c = config_load_client("missing.conf");
+	assert_non_null(c->control_socket);
+	config_unref(c);
+}
+
 static void references_keep_it_alive(void **state)
 {
 	struct config *c = load_well(*state, "");
@@ -761,6 +779,7 @@ int main(void)
 		TEST(the_host_name_comes_from_the_host),
 		TEST(the_file_we_ship_is_valid_and_shows_every_key),
 		TEST(what_is_shown_as_default_is_the_default),
+		TEST(a_client_learns_where_the_agent_is_whatever_else_is_wrong),
 		TEST(references_keep_it_alive),
 		TEST(the_named_file_wins_in_the_search),
 	};
