@@ -230,6 +230,8 @@ void queue_wait(struct queue *q)
 
 /* ---------------------------------------------------------------- room and facts */
 
+enum { SMALL_MESSAGE = 16 * 1024 }; /* bytes: when not even that fits, the queue is full */
+
 /* While mail is refused nothing is committed, so nobody else would notice that the disk has room again. */
 static uint64_t free_disk(const struct queue *q)
 {
@@ -287,7 +289,8 @@ void queue_stats(struct queue *q, struct queue_stats *out)
 		.history_records = sh->history_records,
 		.commits = sh->commits,
 		.operations = sh->operations,
-		.is_full = internal_room(q, 0, false) != QUEUE_OK,
+		/* As a small message would find it. */
+		.is_full = internal_room(q, SMALL_MESSAGE, false) != QUEUE_OK,
 	};
 }
 
