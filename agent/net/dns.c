@@ -8,50 +8,18 @@
 #include <sys/stat.h>
 
 #include "base/buf.h"
-#include "base/crypto.h"
 #include "base/mem.h"
 #include "net/answer.h"
+#include "net/dns_cache.h"
+#include "net/dns_channel.h"
 #include "net/hosts.h"
 
 enum {
 	TIMEOUT_MS = 20 * 1000, /* a whole lookup */
-	TRY_MS = 2000,          /* the first try of one resolver; later ones take twice as long each */
-	TRIES = 3,
-	GRACE_MS = 1000,  /* one family has answered: the other may take this much longer */
-	UDP_BYTES = 1232, /* fits every path without fragments */
-	ADDRESSES = 32,   /* kept of one host, half of them per family */
-	QUERIES = 1024,   /* at once */
-	CACHE = 256,      /* names */
-	CACHE_TTL_S = 3600,
+	GRACE_MS = 1000,        /* one family has answered: the other may take this much longer */
+	ADDRESSES = 32,         /* kept of one host, half of them per family */
+	QUERIES = 1024,         /* at once */
 	RESOLV_BYTES = 64 * 1024,
-};
-
-/* One c-ares channel: a list of resolvers in a certain order. */
-struct channel {
-	struct list node;
-	struct dns *dns;
-	ares_channel ares;
-	struct list sockets;
-	struct loop_timer timer;
-	struct loop_task reap; /* a channel cannot be destroyed from inside its own callbacks */
-	unsigned pending;
-	bool old;
-};
-
-struct socket {
-	struct list node;
-	struct channel *channel;
-	struct loop_io io;
-	ares_socket_t fd;
-};
-
-struct cached {
-	struct list node; /* the least recently used first */
-	char *name;
-	struct dns_address *list;
-	size_t count;
-	bool authentic;
-	int64_t expires_ms; /* boot time */
 };
 
 struct dns {
@@ -61,10 +29,11 @@ struct dns {
 	char *hosts_file, *resolv_file;
 	bool trust_ad, trusted;
 	int64_t timeout_ms;
-	struct stat resolv;                     /* as it was when it was read */
-	struct channel *current[HOSTS_SERVERS]; /* n: the list of resolvers turned n places; made when needed */
-	struct list channels, queries, cache;
-	size_t query_count, cache_count;
+	struct stat resolv;                         /* as it was when it was read */
+	struct dns_channel *current[HOSTS_SERVERS]; /* n: the list of resolvers turned n places; made when needed */
+	struct list channels, queries;
+	size_t query_count;
+	struct dns_cache cache;
 	bool closing;
 };
 
@@ -73,7 +42,6 @@ struct part {
 	uint16_t type;
 	bool done;
 	size_t turn; /* how many resolvers have failed it */
-	struct channel *channel;
 	enum dns_status status;
 	bool authentic;
 	struct dns_address list[ADDRESSES / 2];
@@ -109,145 +77,16 @@ const char *dns_status_text(enum dns_status status)
 	return "";
 }
 
-/* ---------------------------------------------------------------- channels */
-
-static void rearm(struct channel *channel)
-{
-	struct timeval tv, *next = ares_timeout(channel->ares, NULL, &tv);
-
-	if (next)
-		loop_timer_in(&channel->timer, (int64_t)next->tv_sec * 1000 + next->tv_usec / 1000 + 1);
-	else
-		loop_timer_stop(&channel->timer);
-}
-
-static void on_socket(struct loop_io *io, int events)
-{
-	const struct socket *s = LIST_ENTRY(io, struct socket, io);
-	struct channel *channel = s->channel;
-	ares_socket_t fd = s->fd; /* the call may end the socket */
-
-	ares_process_fd(channel->ares, events & LOOP_READ ? fd : ARES_SOCKET_BAD,
-			events & LOOP_WRITE ? fd : ARES_SOCKET_BAD);
-	rearm(channel);
-}
-
-static void on_channel_timer(struct loop_timer *timer)
-{
-	struct channel *channel = LIST_ENTRY(timer, struct channel, timer);
-
-	ares_process_fd(channel->ares, ARES_SOCKET_BAD, ARES_SOCKET_BAD);
-	rearm(channel);
-}
-
-static void on_socket_state(void *arg, ares_socket_t fd, int readable, int writable)
-{
-	struct channel *channel = arg;
-	struct socket *s = NULL;
-	int events = (readable ? LOOP_READ : 0) | (writable ? LOOP_WRITE : 0);
-
-	for (struct list *at = list_first(&channel->sockets); at && !s; at = list_next(&channel->sockets, at))
-		if (LIST_ENTRY(at, struct socket, node)->fd == fd)
-			s = LIST_ENTRY(at, struct socket, node);
-	if (!s && events) {
-		s = MEM_NEW(struct socket);
-		s->channel = channel;
-		s->fd = fd;
-		list_init(&s->node);
-		list_append(&channel->sockets, &s->node);
-		loop_io_init(&s->io, channel->dns->loop, fd, on_socket);
-	}
-	if (!s)
-		return;
-	loop_io_set(&s->io, events);
-	if (!events) {
-		list_remove(&s->node);
-		mem_free(s);
-	}
-}
-
-static void channel_free(struct channel *channel)
-{
-	if (!channel)
-		return;
-	ares_destroy(channel->ares);
-	loop_timer_stop(&channel->timer);
-	loop_task_stop(&channel->reap);
-	list_remove(&channel->node);
-	mem_free(channel);
-}
-
-static void on_reap(struct loop_task *task)
-{
-	channel_free(LIST_ENTRY(task, struct channel, reap));
-}
-
-static void retire(struct channel *channel)
-{
-	channel->old = true;
-	if (channel->pending == 0)
-		loop_task_post(&channel->reap);
-}
-
-/* "127.0.0.1:53,[::1]:53", beginning with the server at `turn`. */
-static void list_servers(const struct dns *dns, size_t turn, struct buf *out)
-{
-	for (size_t i = 0; i < dns->servers.count; i++) {
-		const struct dns_address *server = &dns->servers.list[(i + turn) % dns->servers.count];
-		char text[ADDR_TEXT_SIZE];
-
-		buf_printf(out, "%s%s", i ? "," : "", addr_text(&server->addr, text));
-	}
-}
-
-static struct channel *channel_new(struct dns *dns, size_t turn)
-{
-	struct channel *channel = MEM_NEW(struct channel);
-	struct ares_options options = {
-		.flags = ARES_FLAG_NOCHECKRESP | ARES_FLAG_NOSEARCH | ARES_FLAG_NOALIASES | ARES_FLAG_EDNS,
-		.timeout = TRY_MS,
-		.tries = TRIES,
-		.ednspsz = UDP_BYTES,
-		.lookups = "b",
-		.sock_state_cb = on_socket_state,
-		.sock_state_cb_data = channel,
-		.resolvconf_path = "/dev/null", /* the servers are given below */
-	};
-	int what = ARES_OPT_FLAGS | ARES_OPT_TIMEOUTMS | ARES_OPT_TRIES | ARES_OPT_EDNSPSZ | ARES_OPT_LOOKUPS |
-		   ARES_OPT_SOCK_STATE_CB | ARES_OPT_DOMAINS | ARES_OPT_RESOLVCONF;
-	struct buf servers;
-	bool made;
-
-	channel->dns = dns;
-	list_init(&channel->sockets);
-	list_init(&channel->node);
-	loop_timer_init(&channel->timer, dns->loop, on_channel_timer);
-	loop_task_init(&channel->reap, dns->loop, on_reap);
-	if (ares_init_options(&channel->ares, &options, what) != ARES_SUCCESS) {
-		mem_free(channel);
-		return NULL;
-	}
-	buf_init(&servers, 1024);
-	list_servers(dns, turn, &servers);
-	made = ares_set_servers_ports_csv(channel->ares, buf_cstr(&servers)) == ARES_SUCCESS;
-	buf_fini(&servers);
-	list_append(&dns->channels, &channel->node);
-	if (made)
-		return channel;
-	channel_free(channel);
-	return NULL;
-}
+/* ---------------------------------------------------------------- which resolvers */
 
 static void forget_channels(struct dns *dns)
 {
 	for (size_t i = 0; i < HOSTS_SERVERS; i++) {
 		if (dns->current[i])
-			retire(dns->current[i]);
+			dns_channel_retire(dns->current[i]);
 		dns->current[i] = NULL;
 	}
 }
-
-/* ---------------------------------------------------------------- which resolvers */
 
 static void use_servers(struct dns *dns, const struct hosts_servers *servers)
 {
@@ -262,6 +101,7 @@ static void use_servers(struct dns *dns, const struct hosts_servers *servers)
 	for (size_t i = 0; i < servers->count; i++)
 		dns->trusted = dns->trusted && (dns->trust_ad || addr_is_loopback(&servers->list[i].addr));
 	forget_channels(dns);
+	dns_cache_clear(&dns->cache); /* in another network names may have other addresses */
 }
 
 static void read_resolv_conf(struct dns *dns)
@@ -300,65 +140,6 @@ static void refresh(struct dns *dns)
 		return;
 	dns->resolv = now;
 	read_resolv_conf(dns);
-}
-
-/* ---------------------------------------------------------------- cache */
-
-static void cache_drop(struct dns *dns, struct cached *c)
-{
-	list_remove(&c->node);
-	dns->cache_count--;
-	mem_free(c->name);
-	mem_free(c->list);
-	mem_free(c);
-}
-
-static void cache_clear(struct dns *dns)
-{
-	struct list *node;
-
-	while ((node = list_first(&dns->cache)))
-		cache_drop(dns, LIST_ENTRY(node, struct cached, node));
-}
-
-static struct cached *cache_find(struct dns *dns, const char *name)
-{
-	for (struct list *at = list_first(&dns->cache); at; at = list_next(&dns->cache, at)) {
-		struct cached *c = LIST_ENTRY(at, struct cached, node);
-
-		if (strcmp(c->name, name) != 0)
-			continue;
-		if (c->expires_ms <= loop_now_ms(dns->loop)) {
-			cache_drop(dns, c);
-			return NULL;
-		}
-		list_remove(at);
-		list_append(&dns->cache, at);
-		return c;
-	}
-	return NULL;
-}
-
-static void cache_keep(struct dns *dns, const char *name, const struct dns_addresses *result)
-{
-	struct cached *c = cache_find(dns, name);
-	uint32_t ttl_s = result->ttl_s < CACHE_TTL_S ? result->ttl_s : CACHE_TTL_S;
-
-	if (c)
-		cache_drop(dns, c);
-	if (ttl_s == 0)
-		return;
-	if (dns->cache_count == CACHE)
-		cache_drop(dns, LIST_ENTRY(list_first(&dns->cache), struct cached, node));
-	c = MEM_NEW(struct cached);
-	c->name = mem_strdup(name);
-	c->list = mem_dup(result->list, result->count * sizeof(*result->list));
-	c->count = result->count;
-	c->authentic = result->authentic;
-	c->expires_ms = loop_now_ms(dns->loop) + (int64_t)ttl_s * 1000;
-	list_init(&c->node);
-	list_append(&dns->cache, &c->node);
-	dns->cache_count++;
 }
 
 /* ---------------------------------------------------------------- the end of a query */
@@ -415,7 +196,7 @@ static void explain(const struct dns_query *query, const struct part *worst, str
 		if (worst->detail)
 			buf_printf(&text, ": %s", worst->detail);
 		buf_printf(&text, " (%s, asked ", worst->type == ANSWER_A ? "A" : "AAAA");
-		list_servers(query->dns, 0, &text);
+		hosts_print_servers(&query->dns->servers, 0, &text);
 		buf_append_char(&text, ')');
 	}
 	snprintf(result->text, sizeof(result->text), "%s", buf_cstr(&text));
@@ -449,7 +230,7 @@ static void answer_query(struct dns_query *query)
 	result.authentic = result.authentic && result.count > 0;
 	explain(query, best, &result);
 	if (result.status == DNS_OK && !query->direct)
-		cache_keep(query->dns, query->name, &result);
+		dns_cache_keep(&query->dns->cache, query->name, &result, loop_now_ms(query->dns->loop));
 	query->over = true; /* dns_cancel() of it does nothing now */
 	query->done(query->arg, &result);
 	query_end(query);
@@ -561,60 +342,41 @@ static bool try_next(struct part *part, struct span message)
 	return true;
 }
 
-static void on_answer(void *arg, int status, int timeouts, unsigned char *message, int len)
+static void on_reply(void *arg, const struct dns_channel_reply *reply)
 {
 	struct part *part = arg;
 	struct dns_query *query = part->query;
-	struct channel *channel = part->channel;
-	struct span bytes = span_of(message, message && len > 0 ? (size_t)len : 0);
 
-	(void)timeouts;
 	query->outstanding--;
-	channel->pending--;
-	if (channel->old && channel->pending == 0 && !query->dns->closing)
-		loop_task_post(&channel->reap);
-	if (query->over || query->dns->closing) {
+	if (query->over || query->dns->closing)
 		query_release(query);
-		return;
-	}
-	switch (status) {
-	case ARES_SUCCESS:
-		if (!try_next(part, bytes))
-			read_answer(part, bytes);
-		break;
-	case ARES_ETIMEOUT: part_done(part, DNS_SILENT, "no answer in time"); break;
-	case ARES_ECONNREFUSED: part_done(part, DNS_SILENT, "the resolver cannot be reached"); break;
-	case ARES_EBADNAME: part_done(part, DNS_BAD_NAME, NULL); break;
-	default: part_done(part, DNS_TEMPORARY, ares_strerror(status)); break;
-	}
+	else if (reply->status != DNS_OK)
+		part_done(part, reply->status, reply->detail);
+	else if (!try_next(part, reply->message))
+		read_answer(part, reply->message);
 }
 
 static void ask(struct part *part)
 {
 	struct dns *dns = part->query->dns;
-	unsigned char *question = NULL;
-	unsigned short id;
-	int len, status;
+	struct dns_channel *channel = dns->current[part->turn];
+	enum dns_status status;
 
-	if (!dns->current[part->turn])
-		dns->current[part->turn] = channel_new(dns, part->turn);
-	part->channel = dns->current[part->turn];
-	if (!part->channel) {
-		part_done(part, DNS_TEMPORARY, "the resolver library does not start");
-		return;
+	if (!channel) {
+		channel = dns_channel_new(dns->loop, &dns->servers, part->turn);
+		if (!channel) {
+			part_done(part, DNS_TEMPORARY, "the resolver library does not start");
+			return;
+		}
+		list_append(&dns->channels, dns_channel_node(channel));
+		dns->current[part->turn] = channel;
 	}
-	crypto_random(&id, sizeof(id));
-	status = ares_create_query(part->query->name, 1, part->type, id, 1, &question, &len, UDP_BYTES);
-	if (status != ARES_SUCCESS) {
-		part_done(part, status == ARES_EBADNAME ? DNS_BAD_NAME : DNS_TEMPORARY, ares_strerror(status));
-		return;
-	}
-	question[3] |= 0x20; /* AD: tell us whether it is authentic (RFC 6840, 5.7) */
 	part->query->outstanding++;
-	part->channel->pending++;
-	ares_send(part->channel->ares, question, len, on_answer, part);
-	ares_free_string(question);
-	rearm(part->channel);
+	status = dns_channel_ask(channel, part->query->name, part->type, on_reply, part);
+	if (status != DNS_OK) {
+		part->query->outstanding--;
+		part_done(part, status, NULL);
+	}
 }
 
 /* ---------------------------------------------------------------- a query */
@@ -683,7 +445,7 @@ static bool answer_here(struct dns_query *query, const char *name)
 {
 	struct dns *dns = query->dns;
 	struct dns_address found[ADDRESSES];
-	const struct cached *cached;
+	const struct dns_cache_name *cached;
 	size_t count;
 
 	if (addr_literal(name, &found[0].addr, &found[0].len)) {
@@ -712,7 +474,7 @@ static bool answer_here(struct dns_query *query, const char *name)
 		know_failure(query, DNS_TEMPORARY, "too many lookups at once");
 		return true;
 	}
-	cached = cache_find(dns, query->name);
+	cached = dns_cache_find(&dns->cache, query->name, loop_now_ms(dns->loop));
 	if (cached) {
 		int64_t left_ms = cached->expires_ms - loop_now_ms(dns->loop);
 
@@ -787,7 +549,7 @@ struct dns *dns_new(struct loop *loop, const struct dns_config *config, char *wh
 	dns->loop = loop;
 	list_init(&dns->channels);
 	list_init(&dns->queries);
-	list_init(&dns->cache);
+	dns_cache_init(&dns->cache);
 	if (ares_library_init(ARES_LIB_INIT_ALL) != ARES_SUCCESS) {
 		snprintf(why, why_size, "the resolver library does not start");
 		mem_free(dns);
@@ -811,7 +573,7 @@ void dns_configure(struct dns *dns, const struct dns_config *config)
 	dns->servers.count = 0;
 	dns->trusted = false;
 	forget_channels(dns);
-	cache_clear(dns);
+	dns_cache_clear(&dns->cache);
 }
 
 void dns_free(struct dns *dns)
@@ -826,8 +588,8 @@ void dns_free(struct dns *dns)
 		dns_cancel(LIST_ENTRY(at, struct dns_query, node));
 	}
 	while ((node = list_first(&dns->channels)))
-		channel_free(LIST_ENTRY(node, struct channel, node));
-	cache_clear(dns);
+		dns_channel_free(dns_channel_of(node));
+	dns_cache_clear(&dns->cache);
 	mem_free(dns->hosts_file);
 	mem_free(dns->resolv_file);
 	mem_free(dns);

@@ -91,3 +91,13 @@ void hosts_servers(struct span text, struct hosts_servers *out)
 		out->list[out->count++] = found;
 	}
 }
+
+void hosts_print_servers(const struct hosts_servers *servers, size_t turn, struct buf *out)
+{
+	for (size_t i = 0; i < servers->count; i++) {
+		const struct dns_address *server = &servers->list[(i + turn) % servers->count];
+		char text[ADDR_TEXT_SIZE];
+
+		buf_printf(out, "%s%s", i ? "," : "", addr_text(&server->addr, text));
+	}
+}

@@ -11,6 +11,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+#include "base/buf.h"
 #include "base/span.h"
 #include "net/addr.h"
 #include "net/dns.h"
@@ -29,5 +30,7 @@ struct hosts_servers {
 
 /* The lines "nameserver ADDRESS" of a resolv.conf. */
 void hosts_servers(struct span text, struct hosts_servers *out);
+/* "127.0.0.1:53,[::1]:53", beginning with the server at `turn`. */
+void hosts_print_servers(const struct hosts_servers *servers, size_t turn, struct buf *out);
 
 #endif

@@ -197,13 +197,13 @@ static void on_tcp(struct loop_io *io, int events)
 	loop_io_set(&s->peer, LOOP_READ);
 }
 
-static void server_start(struct server *s)
+static void server_start_at(struct server *s, const char *where)
 {
 	struct sockaddr_storage addr;
 	socklen_t len;
 
 	*s = (struct server){ .ttl = 300, .list_a = "192.0.2.1", .list_aaaa = "", .peer_fd = -1 };
-	assert_true(addr_parse("127.0.0.1:0", 0, &addr, &len));
+	assert_true(addr_parse(where, 0, &addr, &len));
 	s->udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	s->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
 	assert_int_equal(bind(s->udp_fd, (struct sockaddr *)&addr, len), 0);
@@ -215,6 +215,11 @@ static void server_start(struct server *s)
 	loop_io_set(&s->udp, LOOP_READ);
 	loop_io_init(&s->tcp, loop, s->tcp_fd, on_tcp);
 	loop_io_set(&s->tcp, LOOP_READ);
+}
+
+static void server_start(struct server *s)
+{
+	server_start_at(s, "127.0.0.1:0");
 }
 
 static void server_stop(struct server *s)
@@ -645,6 +650,32 @@ static void without_a_resolver_it_says_so_at_once(void **state)
 	assert_true(clock_boot_ms() - before < 500);
 }
 
+static void a_changed_resolv_conf_is_used_from_the_next_question_on(void **state)
+{
+	(void)state;
+	if (geteuid() != 0)
+		skip(); /* resolv.conf knows port 53 only */
+	server_stop(&one);
+	server_stop(&two);
+	server_start_at(&one, "127.53.0.1:53");
+	server_start_at(&two, "127.53.0.2:53");
+	two.list_a = "192.0.2.22";
+	write_file(resolv, "nameserver 127.53.0.1\n");
+	start(0, 0);
+	assert_int_equal(ask("mx.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.1");
+	/* As NetworkManager does it: a new file in place of the old. */
+	assert_int_equal(unlink(resolv), 0);
+	write_file(resolv, "nameserver 127.53.0.2\n");
+	assert_int_equal(ask("mx.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.22");
+	assert_int_equal(unlink(resolv), 0);
+	assert_int_equal(ask("mx.example.org"), DNS_SILENT);
+	write_file(resolv, "nameserver 127.53.0.1\n");
+	assert_int_equal(ask("mx.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.1");
+}
+
 static void a_changed_list_of_resolvers_is_used_from_the_next_question_on(void **state)
 {
 	struct dns_config config = {
@@ -747,6 +778,7 @@ int main(void)
 		TEST(an_answer_is_forgotten_when_its_time_is_over),
 		TEST(the_cache_is_bounded),
 		TEST(without_a_resolver_it_says_so_at_once),
+		TEST(a_changed_resolv_conf_is_used_from_the_next_question_on),
 		TEST(a_changed_list_of_resolvers_is_used_from_the_next_question_on),
 		TEST(a_bad_list_of_resolvers_is_refused),
 		TEST(after_cancel_nothing_is_told),
