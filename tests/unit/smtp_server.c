@@ -155,6 +155,49 @@ static void the_envelope_is_readable_until_the_step_after_its_end(void **state)
 	server_free(s);
 }
 
+static void a_transaction_that_ended_leaves_no_envelope(void **state)
+{
+	struct server_config config = plain;
+	struct span input = SPAN("MAIL FROM:<a@b>\r\n");
+	struct server *s;
+
+	(void)state;
+	config.ask_mail = true;
+	s = begin(&config);
+	step(s, &input, SERVER_ASK_MAIL);
+	server_refuse(s, (struct server_reply){ 550, "5.7.1", "no" });
+	step(s, &input, SERVER_SEND);
+	assert_null(server_envelope(s)->sender);
+	input = SPAN("MAIL FROM:<a@b>\r\nRSET\r\n");
+	step(s, &input, SERVER_ASK_MAIL);
+	server_accept(s, NULL);
+	step(s, &input, SERVER_ABORT);
+	assert_string_equal(server_envelope(s)->sender, "a@b");
+	step(s, &input, SERVER_SEND);
+	assert_null(server_envelope(s)->sender);
+	server_free(s);
+}
+
+static void the_first_reason_against_a_message_stays(void **state)
+{
+	struct server_config config = plain;
+	struct span input = SPAN("12345\r\n"), end = SPAN(".\r\n");
+	struct server_action action;
+	struct server *s;
+
+	(void)state;
+	config.max_size_bytes = 3;
+	s = begin(&config);
+	exchange(s, "MAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n",
+		 "250 2.1.0 Ok\r\n250 2.1.5 Ok\r\n354 Send the message; end it with a line that holds only a dot\r\n");
+	step(s, &input, SERVER_ABORT);
+	server_fail_body(s, (struct server_reply){ 452, "4.3.1", "disk full" });
+	step(s, &input, SERVER_NEED);
+	action = step(s, &end, SERVER_SEND);
+	assert_true(span_starts_fold(action.bytes, SPAN("552 5.3.4 ")));
+	server_free(s);
+}
+
 static void helo_name_and_user_are_forgotten_when_tls_begins(void **state)
 {
 	struct server_config config = plain;
@@ -404,6 +447,8 @@ int main(void)
 		cmocka_unit_test(replies_leave_before_a_slow_answer),
 		cmocka_unit_test(no_250_before_the_store_answers),
 		cmocka_unit_test(the_envelope_is_readable_until_the_step_after_its_end),
+		cmocka_unit_test(a_transaction_that_ended_leaves_no_envelope),
+		cmocka_unit_test(the_first_reason_against_a_message_stays),
 		cmocka_unit_test(helo_name_and_user_are_forgotten_when_tls_begins),
 		cmocka_unit_test(bytes_that_come_between_220_and_the_handshake_drop_the_connection),
 		cmocka_unit_test(a_secret_lives_until_the_step_after_the_answer),

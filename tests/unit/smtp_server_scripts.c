@@ -97,6 +97,7 @@ static struct server_config read_config(const struct script *script)
 
 	return (struct server_config){
 		.hostname = hostname ? hostname : "mx.example.org",
+		.greeting = script_setting(script, "greeting"),
 		.features = features ? features_of(features) : SERVER_PLAIN,
 		.max_size_bytes = setting_number(script, "max_size"),
 		.max_recipients = setting_number(script, "max_recipients"),
