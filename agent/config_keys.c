@@ -28,7 +28,7 @@ static const struct config_key queue_keys[] = {
 	KEY("max_size", SIZE, config_queue, max_size_bytes, BOUNDS(MB, INT64_MAX)),
 	KEY("max_message_size", SIZE, config_queue, max_message_bytes, BOUNDS(1024, INT64_MAX)),
 	KEY("min_free_disk", SIZE, config_queue, min_free_disk_bytes),
-	KEY("lifetime", DURATION, config_queue, lifetime_ms, BOUNDS(MINUTE, 365 * DAY)),
+	KEY("lifetime", DURATION, config_queue, lifetime_ms, BOUNDS(SECOND, 365 * DAY)),
 	KEY("warn_after", DURATION, config_queue, warn_after_ms),
 	KEY("history", DURATION, config_queue, history_ms),
 };
@@ -117,7 +117,7 @@ static const struct config_key route_keys[] = {
 	KEY("from", LIST, config_route, from),
 	KEY("to", LIST, config_route, to),
 	KEY("via", LIST, config_route, via),
-	KEY("lifetime", DURATION, config_route, lifetime_ms, BOUNDS(MINUTE, 365 * DAY)),
+	KEY("lifetime", DURATION, config_route, lifetime_ms, BOUNDS(SECOND, 365 * DAY)),
 	KEY("warn_after", DURATION, config_route, warn_after_ms),
 	BACKOFF(retry, config_route, retry),
 };
