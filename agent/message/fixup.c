@@ -33,14 +33,17 @@ static void add(struct fixup *f, const char *before, const char *text, const cha
 {
 	struct span s = span_first(span_str(text), CLAUSE_MAX);
 	bool ok = buf_append_str(&f->added, before);
+	char *room = ok ? buf_reserve(&f->added, s.len) : NULL;
 
-	for (size_t i = 0; ok && i < s.len; i++) {
+	for (size_t i = 0; room && i < s.len; i++) {
 		unsigned char c = (unsigned char)s.data[i];
 
-		ok = buf_append_char(&f->added, c < ' ' || c == 127 ? '?' : (char)c);
+		room[i] = c < ' ' || c == 127 ? '?' : (char)c;
 	}
-	ok = ok && buf_append_str(&f->added, after);
-	assert(ok); /* ADDED_MAX is larger than all clauses at their longest */
+	assert(room); /* ADDED_MAX is larger than all clauses at their longest */
+	buf_commit(&f->added, s.len);
+	ok = buf_append_str(&f->added, after);
+	assert(ok);
 }
 
 static bool is_said(const char *text)

@@ -218,6 +218,9 @@ bool mime_words_decode(struct buf *out, struct span s)
 	size_t gap = 0; /* bytes of blanks that were appended last */
 	bool after_word = false;
 
+	/* Most values are plain words in one line. */
+	if (span_find(s, '=') == s.len && span_find(s, '\n') == s.len && span_find(s, '\r') == s.len)
+		return buf_append_span(out, s);
 	while (s.len) {
 		struct word w;
 
