@@ -4,7 +4,7 @@
 #include <string.h>
 #include <sysexits.h>
 
-#include "base/buf.h"
+#include "base/clock.h"
 #include "base/mem.h"
 #include "control/answers.h"
 #include "control/protocol.h"
@@ -14,8 +14,9 @@ enum {
 	NEXT_REQUEST_MS = 5 * 60 * 1000,
 	STALL_MS = 10 * 60 * 1000, /* a person may read a listing in a pager */
 	LINGER_MS = 5 * 1000,
-	TURN_BUDGET = 512, /* messages looked at in one turn, all clients together */
-	STEP_BUDGET = 128, /* by one client before the next has its turn */
+	TURN_MS = 2,      /* work of all clients together in one turn of the loop */
+	STEP_BUDGET = 64, /* records looked at by one client before the next has its turn */
+	PAUSE_MS = 4,     /* between two turns where nobody who may do everything has work */
 };
 
 /* Outlives its client and its verb. */
@@ -225,15 +226,14 @@ void client_wake_in(struct client *client, int64_t ms)
 	loop_timer_in(&client->tick, ms);
 }
 
-/* Returns what it cost. */
-static int work_one(struct client *client)
+static void work_one(struct client *client)
 {
 	int budget = STEP_BUDGET;
 	enum client_step step;
 
 	if (!client_has_room(client)) {
 		conn_deadline(client->conn, loop_now_ms(client->room->loop) + STALL_MS);
-		return 1;
+		return;
 	}
 	step = client->verb->step(client, &budget);
 	if (client->is_broken) {
@@ -244,21 +244,30 @@ static int work_one(struct client *client)
 		stop_verb(client);
 		take_requests(client);
 	}
-	return budget < STEP_BUDGET ? STEP_BUDGET - budget : 1;
+}
+
+static bool has_administrator(const struct client_room *room)
+{
+	for (struct list *at = list_first(&room->busy); at; at = list_next(&room->busy, at))
+		if (LIST_ENTRY(at, struct client, turn)->permit.all)
+			return true;
+	return false;
 }
 
 void client_work(struct client_room *room)
 {
-	int left = TURN_BUDGET;
+	int64_t end_ms = clock_boot_ms() + TURN_MS;
 
-	while (left > 0 && !list_is_empty(&room->busy)) {
-		struct client *client = LIST_ENTRY(list_first(&room->busy), struct client, turn);
+	do {
+		struct list *first = list_first(&room->busy);
 
-		list_remove(&client->turn);
-		left -= work_one(client);
-	}
-	if (!list_is_empty(&room->busy))
-		loop_timer_in(&room->work, 0);
+		if (!first)
+			return;
+		list_remove(first);
+		work_one(LIST_ENTRY(first, struct client, turn));
+	} while (clock_boot_ms() < end_ms);
+	/* Whoever may only look after their own mail cannot keep the loop busy with it. */
+	loop_timer_in(&room->work, has_administrator(room) ? 0 : PAUSE_MS);
 }
 
 /* ---------------------------------------------------------------- operations */

@@ -49,13 +49,6 @@ static const char *read_lane(struct request *request, const json_t *value)
 	return read_text(request->lane, sizeof request->lane, value);
 }
 
-static const char *read_path(struct request *request, const json_t *value)
-{
-	const char *wrong = read_text(request->path, sizeof request->path, value);
-
-	return wrong || request->path[0] == '/' ? wrong : "must be an absolute path";
-}
-
 static const char *read_id(struct request *request, const json_t *value)
 {
 	if (!json_is_string(value) ||
@@ -126,9 +119,8 @@ static const char *read_filter(struct request *request, const json_t *value)
 }
 
 static const struct key keys[] = {
-	{ "v", read_version },       { "verb", read_verb },   { "filter", read_filter },
-	{ "id", read_id },           { "lane", read_lane },   { "path", read_path },
-	{ "dry_run", read_dry_run }, { "close", read_close }, { "timeout_ms", read_timeout },
+	{ "v", read_version }, { "verb", read_verb },       { "filter", read_filter }, { "id", read_id },
+	{ "lane", read_lane }, { "dry_run", read_dry_run }, { "close", read_close },   { "timeout_ms", read_timeout },
 };
 
 static const char *read_key(struct request *request, const char *name, const json_t *value)

@@ -2,7 +2,7 @@
  * request - one line of a client read into a structure.
  *
  * Keys: "v" (1) and "verb" always; "filter" (an object: the options of filter.h with text as on the command line,
- * "all": true, "ids": [ID, ...]), "id", "lane", "dry_run", "close", "timeout_ms", "path" by verb.
+ * "all": true, "ids": [ID, ...]), "id", "lane", "dry_run", "close", "timeout_ms" by verb.
  * Anything else is refused: a misspelt filter must not choose everything.
  * Owns:    its filter. Pure. Threads: any, one object per thread.
  */
@@ -19,9 +19,8 @@
 struct request {
 	char verb[24];
 	struct filter filter;
-	uint64_t id;     /* 0: not said */
-	char lane[128];  /* "": not said */
-	char path[1024]; /* absolute, or "": not said */
+	uint64_t id;    /* 0: not said */
+	char lane[128]; /* "": not said */
 	bool dry_run;
 	bool close;         /* drain: no new mail meanwhile */
 	int64_t timeout_ms; /* drain; 0: none */
