@@ -438,9 +438,10 @@ static void shake(struct conn *conn)
 	switch (conn->want) {
 	case TLS_DONE:
 		conn->phase = SECURE;
+		/* The first bytes may have come with the end of the handshake and wait inside the session. */
+		conn->more = true;
 		if (!buf_is_empty(&conn->out))
 			loop_task_post(&conn->task);
-		/* The first bytes may have come with the end of the handshake and wait inside the session. */
 		if (tell(conn, CONN_SECURE) && conn->phase == SECURE && conn->reading)
 			receive(conn);
 		break;

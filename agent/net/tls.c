@@ -5,6 +5,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
@@ -14,7 +15,11 @@
 #include "net/tls_peer.h"
 #include "net/tls_server.h"
 
-enum { ODD_RECORDS = 16 }; /* warnings and the like passed over in one read */
+enum {
+	QUIET_RECORDS = 4096, /* tickets and key updates passed over in one read */
+	ODD_RECORDS = 16,     /* warnings and the like passed over in one read */
+	AHEAD = 32 * 1024,    /* two full records: one system call where GnuTLS would make two for each */
+};
 
 /* NULL: no such version. */
 static const char *priority_string(const char *minimum)
@@ -49,6 +54,10 @@ struct tls_session {
 	bool done;
 	bool ticket_came;
 	bool blocked; /* a record is with GnuTLS and not yet sent */
+	int fd;
+	char *ahead; /* read but not yet asked for; NULL while there is none */
+	size_t ahead_at, ahead_len;
+	bool dry; /* the last read got all there was: the next one waits for the poll */
 };
 
 /* Cleans what strangers wrote into it; the first reason stays. */
@@ -187,6 +196,56 @@ static bool client_setup(struct tls_session *tls, const struct tls_demand *deman
 	return true;
 }
 
+static void drop_ahead(struct tls_session *tls)
+{
+	mem_free(tls->ahead);
+	tls->ahead = NULL;
+	tls->ahead_at = tls->ahead_len = 0;
+}
+
+static ssize_t take_ahead(struct tls_session *tls, void *data, size_t len)
+{
+	size_t n = tls->ahead_len - tls->ahead_at;
+
+	if (n > len)
+		n = len;
+	memcpy(data, tls->ahead + tls->ahead_at, n);
+	tls->ahead_at += n;
+	if (tls->ahead_at == tls->ahead_len)
+		drop_ahead(tls);
+	return (ssize_t)n;
+}
+
+/* GnuTLS asks for the head of a record and then for its body; both come from one read, together with what follows. */
+static ssize_t pull(gnutls_transport_ptr_t arg, void *data, size_t len)
+{
+	struct tls_session *tls = arg;
+	ssize_t n;
+
+	if (tls->ahead)
+		return take_ahead(tls, data, len);
+	if (tls->dry) {
+		tls->dry = false;
+		gnutls_transport_set_errno(tls->session, EAGAIN);
+		return -1;
+	}
+	tls->ahead = mem_alloc(AHEAD);
+	do {
+		n = recv(tls->fd, tls->ahead, AHEAD, 0);
+	} while (n < 0 && errno == EINTR);
+	if (n <= 0) {
+		int error = errno;
+
+		drop_ahead(tls);
+		gnutls_transport_set_errno(tls->session, error);
+		errno = error;
+		return n;
+	}
+	tls->dry = n < AHEAD;
+	tls->ahead_len = (size_t)n;
+	return take_ahead(tls, data, len);
+}
+
 static struct tls_session *session_new(unsigned flags, int fd)
 {
 	struct tls_session *tls = MEM_NEW(struct tls_session);
@@ -196,7 +255,9 @@ static struct tls_session *session_new(unsigned flags, int fd)
 		return NULL;
 	}
 	gnutls_session_set_ptr(tls->session, tls);
-	gnutls_transport_set_int(tls->session, fd);
+	tls->fd = fd;
+	gnutls_transport_set_ptr2(tls->session, tls, (gnutls_transport_ptr_t)(intptr_t)fd);
+	gnutls_transport_set_pull_function(tls->session, pull);
 	gnutls_handshake_set_timeout(tls->session, GNUTLS_INDEFINITE_TIMEOUT); /* the connection has a deadline */
 	return tls;
 }
@@ -241,6 +302,7 @@ void tls_free(struct tls_session *tls)
 	if (!tls)
 		return;
 	gnutls_deinit(tls->session);
+	drop_ahead(tls);
 	tls_server_free(tls->server);
 	tls_client_unref_trust(tls->trust);
 	tls_client_unref_own(tls->own);
@@ -305,7 +367,8 @@ enum tls_result tls_handshake(struct tls_session *tls)
 		return TLS_FAILED;
 	do {
 		code = gnutls_handshake(tls->session);
-	} while (code < 0 && code != GNUTLS_E_AGAIN && !gnutls_error_is_fatal(code) && ++odd < ODD_RECORDS);
+	} while (code < 0 && !gnutls_error_is_fatal(code) && (code != GNUTLS_E_AGAIN || tls->ahead) &&
+		 ++odd < ODD_RECORDS);
 	if (code == GNUTLS_E_AGAIN)
 		return gnutls_record_get_direction(tls->session) ? TLS_WANT_WRITE : TLS_WANT_READ;
 	if (code < 0) {
@@ -347,7 +410,7 @@ static ssize_t record_failed(struct tls_session *tls, int code)
 
 ssize_t tls_read(struct tls_session *tls, void *data, size_t len, bool *out_clean)
 {
-	for (int odd = 0; odd < ODD_RECORDS; odd++) {
+	for (int odd = 0, quiet = 0; odd < ODD_RECORDS && quiet < QUIET_RECORDS;) {
 		ssize_t n = gnutls_record_recv(tls->session, data, len);
 
 		if (tls->ticket_came)
@@ -358,8 +421,14 @@ ssize_t tls_read(struct tls_session *tls, void *data, size_t len, bool *out_clea
 			*out_clean = n == 0;
 			return 0;
 		}
+		/* It says so after a ticket too; no poll announces what is behind that one. */
+		if (n == GNUTLS_E_AGAIN && tls->ahead) {
+			quiet++;
+			continue;
+		}
 		if (n == GNUTLS_E_AGAIN)
 			return -EAGAIN;
+		odd++;
 		/* Renegotiation (only before TLS 1.3) is never done: nothing here needs it, and it was abused. */
 		if (n == GNUTLS_E_REHANDSHAKE)
 			gnutls_alert_send(tls->session, GNUTLS_AL_WARNING, GNUTLS_A_NO_RENEGOTIATION);
@@ -387,7 +456,7 @@ ssize_t tls_write(struct tls_session *tls, const void *data, size_t len)
 
 size_t tls_pending(const struct tls_session *tls)
 {
-	return gnutls_record_check_pending(tls->session);
+	return gnutls_record_check_pending(tls->session) + (tls->ahead_len - tls->ahead_at);
 }
 
 void tls_bye(struct tls_session *tls)

@@ -59,7 +59,7 @@ enum tls_result tls_handshake(struct tls_session *tls);
 ssize_t tls_read(struct tls_session *tls, void *data, size_t len, bool *out_clean);
 /* Bytes taken, -EAGAIN (call again with the same bytes), -errno. */
 ssize_t tls_write(struct tls_session *tls, const void *data, size_t len);
-/* Decrypted bytes that wait inside and that no poll will announce. */
+/* Bytes that wait inside, decrypted or not, and that no poll will announce: read until -EAGAIN. */
 size_t tls_pending(const struct tls_session *tls);
 void tls_bye(struct tls_session *tls); /* sends close_notify, does not wait */
 /* Why it failed, for people: "certificate expired on …, issuer …". Valid until tls_free(). */
