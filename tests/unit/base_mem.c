@@ -134,6 +134,31 @@ static void a_full_arena_says_no_and_stays_whole(void **state)
 	mem_arena_fini(&arena);
 }
 
+static void an_arena_that_was_reset_gives_the_same_memory_again(void **state)
+{
+	struct mem_arena arena;
+	const char *first;
+
+	(void)state;
+	mem_arena_init(&arena, 5000);
+	mem_arena_reset(&arena); /* nothing there yet */
+	first = mem_arena_alloc(&arena, 100);
+	mem_arena_reset(&arena);
+	assert_int_equal(arena.used, 0);
+	assert_ptr_equal(mem_arena_alloc(&arena, 100), first);
+	while (mem_arena_alloc(&arena, 100))
+		;
+	mem_arena_reset(&arena);
+	for (int i = 0; i < 40; i++)
+		assert_non_null(mem_arena_alloc(&arena, 100));
+	assert_non_null(mem_arena_alloc(&arena, 300));
+	mem_arena_fini(&arena);
+	assert_non_null(mem_arena_alloc(&arena, 3000));
+	mem_arena_reset(&arena); /* a large block is not kept */
+	assert_non_null(mem_arena_alloc(&arena, 4000));
+	mem_arena_fini(&arena);
+}
+
 static void an_arena_does_not_waste_a_block_on_each_string(void **state)
 {
 	struct mem_arena arena;
@@ -159,6 +184,7 @@ int main(void)
 		cmocka_unit_test(sizes_that_overflow_end_the_process),
 		cmocka_unit_test(arenas_hand_out_aligned_memory_up_to_their_cap),
 		cmocka_unit_test(a_full_arena_says_no_and_stays_whole),
+		cmocka_unit_test(an_arena_that_was_reset_gives_the_same_memory_again),
 		cmocka_unit_test(an_arena_does_not_waste_a_block_on_each_string),
 	};
 
