@@ -103,6 +103,12 @@ static size_t mailbox_line(struct span text)
 	return text.len >= 5 && memcmp(text.data, "From ", 5) == 0 && end < text.len ? end + 1 : 0;
 }
 
+static enum header_verdict find_header(struct header *header, struct span text, bool is_all)
+{
+	header_init(header);
+	return is_all ? header_finish(header, text) : header_scan(header, text);
+}
+
 bool sendmail_header_read(struct sendmail_header *h, struct span text, bool is_all, struct sendmail_header_list *list,
 			  char error[SENDMAIL_HEADER_ERROR_SIZE])
 {
@@ -112,10 +118,14 @@ bool sendmail_header_read(struct sendmail_header *h, struct span text, bool is_a
 	bool resent;
 
 	memset(h, 0, sizeof(*h));
-	text = span_from(text, skip);
 	buf_init(&h->kept, text.len + 2);
-	header_init(&header);
-	verdict = is_all ? header_finish(&header, text) : header_scan(&header, text);
+	verdict = find_header(&header, span_from(text, skip), is_all);
+	/* Text that begins with the word From, and no header anywhere. */
+	if (verdict == HEADER_NONE && skip) {
+		skip = 0;
+		header_init(&header);
+	}
+	text = span_from(text, skip);
 	if (verdict == HEADER_MORE) {
 		snprintf(error, SENDMAIL_HEADER_ERROR_SIZE, "the header has no end");
 		return false;

@@ -89,6 +89,7 @@ static const struct header_row {
 	{ "no body", "To: a@x\r\n", "To: a@x\r\n\r\n", "a@x ", 9 },
 	{ "a line that is no field", "To: a@x\r\noops\r\nBcc: b@x\r\n", "To: a@x\r\n\r\n", "a@x ", 9 },
 	{ "mailbox line", "From me Tue Nov 24 05:30:00 2026\r\nTo: a@x\r\n\r\nb", "To: a@x\r\n\r\n", "a@x ", 45 },
+	{ "text that begins with From", "From here on it is text\r\nreally\r\n", "\r\n", "", 0 },
 	{ "bad list", "To: a b\r\n\r\n", NULL, "a b: words without a comma between them", 0 },
 };
 
