@@ -16,8 +16,6 @@
 #include "base/mem.h"
 #include "helper/channel.h"
 
-extern char **environ;
-
 enum {
 	TIMEOUT_MS = 30 * 1000,
 	GRACE_MS = 10 * 1000, /* the helper keeps the time itself; this much later it counts as hanging */
@@ -50,31 +48,20 @@ struct helper_request {
 
 /* ---------------------------------------------------------------- start */
 
-/* What belongs to the service and not to the commands that it runs. */
-static bool is_ours(const char *variable)
+/* In the child: takes away what belongs to the service and not to the commands that it runs. */
+static void clean_environment(const struct passwd *user)
 {
-	static const char *const names[] = { "LISTEN_PID=",   "LISTEN_FDS=",    "LISTEN_FDNAMES=", "NOTIFY_SOCKET=",
-					     "WATCHDOG_PID=", "WATCHDOG_USEC=", "LD_PRELOAD=",     "INVOCATION_ID=",
-					     "MAINPID=",      "JOURNAL_STREAM=" };
+	static const char *const ours[] = { "LISTEN_PID",   "LISTEN_FDS",    "LISTEN_FDNAMES", "NOTIFY_SOCKET",
+					    "WATCHDOG_PID", "WATCHDOG_USEC", "LD_PRELOAD",     "INVOCATION_ID",
+					    "MAINPID",      "JOURNAL_STREAM" };
 
-	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-		if (strncmp(variable, names[i], strlen(names[i])) == 0)
-			return true;
-	return false;
-}
-
-static char **clean_environment(void)
-{
-	size_t count = 0, kept = 0;
-	char **clean;
-
-	while (environ[count])
-		count++;
-	clean = mem_calloc(count + 1, sizeof(*clean));
-	for (size_t i = 0; i < count; i++)
-		if (!is_ours(environ[i]))
-			clean[kept++] = environ[i];
-	return clean;
+	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+		unsetenv(ours[i]);
+	if (!user)
+		return;
+	setenv("HOME", user->pw_dir, 1);
+	setenv("USER", user->pw_name, 1);
+	setenv("LOGNAME", user->pw_name, 1);
 }
 
 static int become(const struct passwd *user)
@@ -87,7 +74,7 @@ static int become(const struct passwd *user)
 }
 
 /* In the child: until exec() or the report of an error through `report`. */
-static void become_helper(const char *program, const struct passwd *user, char **environment, int socket, int report)
+static void become_helper(const char *program, const struct passwd *user, int socket, int report)
 {
 	char *const arguments[] = { (char *)(uintptr_t) "sendoff-helper", NULL };
 	int null = open("/dev/null", O_RDWR), error = 0, kept;
@@ -104,7 +91,8 @@ static void become_helper(const char *program, const struct passwd *user, char *
 	if (!error)
 		error = become(user);
 	if (!error) {
-		execve(program, arguments, environment);
+		clean_environment(user);
+		execv(program, arguments);
 		error = errno;
 	}
 	if (write(kept, &error, sizeof(error)) < 0)
@@ -115,21 +103,16 @@ static void become_helper(const char *program, const struct passwd *user, char *
 /* 0, or the errno for which it could not be started. */
 static int spawn(struct helper *helper, const char *program, const struct passwd *user, int socket)
 {
-	char **environment = clean_environment();
 	int report[2], error = 0;
 	ssize_t n;
 
-	if (pipe2(report, O_CLOEXEC) != 0) {
-		error = errno;
-		mem_free(environment);
-		return error;
-	}
+	if (pipe2(report, O_CLOEXEC) != 0)
+		return errno;
 	helper->pid = fork();
 	if (helper->pid == 0)
-		become_helper(program, user, environment, socket, report[1]);
+		become_helper(program, user, socket, report[1]);
 	if (helper->pid < 0)
 		error = errno;
-	mem_free(environment);
 	close(report[1]);
 	if (helper->pid > 0) {
 		do {

@@ -278,6 +278,7 @@ static void it_can_run_as_another_user(void **state)
 		skip();
 	expect_output("id -un", "nobody");
 	expect_output("id -G", "65534");
+	expect_output("echo $HOME $USER $LOGNAME", "/nonexistent nobody nobody");
 }
 
 int main(int argc, char **argv)
