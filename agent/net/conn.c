@@ -440,8 +440,7 @@ static void shake(struct conn *conn)
 		conn->phase = SECURE;
 		/* The first bytes may have come with the end of the handshake and wait inside the session. */
 		conn->more = true;
-		if (!buf_is_empty(&conn->out))
-			loop_task_post(&conn->task);
+		loop_task_post(&conn->task); /* what was written meanwhile, and CONN_FLUSHED where it is owed */
 		if (tell(conn, CONN_SECURE) && conn->phase == SECURE && conn->reading)
 			receive(conn);
 		break;

@@ -75,6 +75,10 @@ static enum dial_status sum_up(const struct dial *dial)
 	bool timeout = false;
 
 	for (size_t i = 0; i < dial->count; i++) {
+		/* Without an address of our own in the way it means that all local ports are taken. */
+		if (dial->attempts[i].error == EADDRNOTAVAIL && dial->attempts[i].addr.ss_family == AF_INET &&
+		    !dial->source_len)
+			return DIAL_LOCAL;
 		switch (dial->attempts[i].error) {
 		case EMFILE:
 		case ENFILE:
