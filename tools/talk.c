@@ -1,6 +1,7 @@
 #include "talk.h"
 
 #include <errno.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,21 @@ void talk_close(struct talk *talk)
 
 /* ---------------------------------------------------------------- asking */
 
+static volatile sig_atomic_t is_interrupted;
+
+static void on_interrupt(int number)
+{
+	(void)number;
+	is_interrupted = 1;
+}
+
+void talk_catch_interrupt(void)
+{
+	struct sigaction action = { .sa_handler = on_interrupt, .sa_flags = SA_RESETHAND };
+
+	sigaction(SIGINT, &action, NULL);
+}
+
 json_t *talk_request(const struct cli *cli, const char *verb)
 {
 	json_t *request = json_pack("{s:i,s:s}", "v", PROTOCOL_VERSION, "verb", verb);
@@ -176,7 +192,7 @@ static json_t *next_object(struct talk *talk)
 		n = read(talk->fd, room, READ_BYTES);
 		if (n > 0)
 			buf_commit(&talk->in, (size_t)n);
-		else if (n == 0 || errno != EINTR)
+		else if (n == 0 || errno != EINTR || is_interrupted)
 			return NULL;
 	}
 }
@@ -211,6 +227,8 @@ int talk_ask(struct talk *talk, json_t *request, void (*row)(void *arg, const js
 			row(arg, object);
 		json_decref(object);
 	}
+	if (is_interrupted)
+		return TALK_INTERRUPTED;
 	return cli_fail(EX_UNAVAILABLE, "the agent has gone in the middle of its answer");
 }
 

@@ -30,6 +30,10 @@ int talk_ask(struct talk *talk, json_t *request, void (*row)(void *arg, const js
 int talk_once(const struct cli *cli, json_t *request, void (*row)(void *arg, const json_t *row), void *arg,
 	      json_t **out_done);
 
+/* From now on SIGINT ends the answer that is being read: talk_ask() then returns TALK_INTERRUPTED without a word. */
+enum { TALK_INTERRUPTED = 130 };
+void talk_catch_interrupt(void);
+
 /* Fields of a row; "", 0 and false where there is none of that kind. */
 const char *talk_text(const json_t *row, const char *key);
 int64_t talk_number(const json_t *row, const char *key);

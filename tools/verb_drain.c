@@ -1,7 +1,6 @@
 #include "verb_drain.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sysexits.h>
@@ -20,8 +19,8 @@ enum {
 struct drain {
 	const struct cli *cli;
 	uint64_t first; /* recipients that were to go; rises when more come in */
-	int64_t started_ms, told_ms;
-	uint64_t left;
+	int64_t told_ms;
+	uint64_t left, messages;
 };
 
 static void draw_bar(const struct drain *drain, const json_t *row)
@@ -58,6 +57,7 @@ static void on_progress(void *arg, const json_t *row)
 	if (!talk_is(row, "progress"))
 		return;
 	drain->left = (uint64_t)talk_number(row, "recipients");
+	drain->messages = (uint64_t)talk_number(row, "messages");
 	if (drain->left > drain->first)
 		drain->first = drain->left;
 	if (drain->cli->json)
@@ -75,22 +75,23 @@ static void on_left(void *arg, const json_t *row)
 	verb_list_row(cli, stdout, row, clock_wall_ms());
 }
 
-/* What is left and why; `sendoff status` says the rest. */
-static int tell_left(const struct cli *cli, struct talk *talk, const json_t *done)
+static const char *end_words(const char *end)
 {
-	const char *end = talk_text(done, "end");
-	uint64_t left = (uint64_t)talk_number(done, "messages");
-	json_t *request;
+	if (strcmp(end, "stuck") == 0)
+		return ", and none of them can move until somebody acts";
+	return strcmp(end, "timeout") == 0 ? " when the time was up" : "";
+}
+
+/* What is left and why; `sendoff status` says the rest. */
+static int tell_left(const struct cli *cli, const char *end, uint64_t left)
+{
+	json_t *request = talk_request(cli, "list");
 	char count[LOOK_SIZE];
 
-	if (cli->json)
-		return EX_TEMPFAIL;
-	printf("%s left%s:\n", look_count(left, "message", count),
-	       strcmp(end, "stuck") == 0 ? ", and none of them can move until somebody acts" : " when the time was up");
+	printf("%s left%s:\n", look_count(left, "message", count), end_words(end));
 	verb_list_head(cli, stdout);
-	request = talk_request(cli, "list");
 	json_object_set_new(request, "filter", json_pack("{s:s}", "limit", "10"));
-	talk_ask(talk, request, on_left, (void *)(uintptr_t)cli, NULL);
+	talk_once(cli, request, on_left, (void *)(uintptr_t)cli, NULL);
 	if (left > LEFT_ROWS)
 		printf("... and %" PRIu64 " more\n", left - LEFT_ROWS);
 	puts("`sendoff status` says what they wait for, `sendoff why ID` tells of one.");
@@ -101,23 +102,28 @@ static int drain_all(struct drain *drain, struct talk *talk)
 {
 	const struct cli *cli = drain->cli;
 	json_t *request = talk_request(cli, "drain"), *done = NULL;
+	bool is_empty;
 	int status;
 
 	json_object_set_new(request, "timeout_ms", json_integer(cli->timeout_ms));
 	json_object_set_new(request, "close", json_boolean(cli->close));
+	talk_catch_interrupt();
 	status = talk_ask(talk, request, on_progress, drain, &done);
 	if (cli->is_screen && !cli->json)
 		putchar('\n');
+	if (status == TALK_INTERRUPTED && !cli->json)
+		return tell_left(cli, "interrupted", drain->messages);
 	if (status)
-		return status;
+		return status == TALK_INTERRUPTED ? EX_TEMPFAIL : status;
+	is_empty = strcmp(talk_text(done, "end"), "empty") == 0;
 	if (cli->json)
 		talk_print(done);
-	if (strcmp(talk_text(done, "end"), "empty") != 0)
-		status = tell_left(cli, talk, done);
-	else if (!cli->json)
+	else if (is_empty)
 		puts("The queue is empty.");
+	else
+		tell_left(cli, talk_text(done, "end"), (uint64_t)talk_number(done, "messages"));
 	json_decref(done);
-	return status;
+	return is_empty ? 0 : EX_TEMPFAIL;
 }
 
 int verb_drain_run(struct cli *cli)

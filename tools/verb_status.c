@@ -74,7 +74,10 @@ static const char *verdict(const struct status *status, enum look_colour *out_co
 	if (number(status, "damaged"))
 		return "Mail is flowing, but some stored mail is damaged.";
 	*out_colour = LOOK_GREEN;
-	return number(status, "messages") ? "Mail is flowing." : "All is well: no mail is waiting.";
+	if (number(status, "messages"))
+		return "Mail is flowing.";
+	return talk_bool(status->whole, "own") ? "All is well: no mail of yours is waiting."
+					       : "All is well: no mail is waiting.";
 }
 
 static void show_head(const struct status *status)
@@ -164,10 +167,11 @@ static void lane_state(const struct status *status, const json_t *lane, char *ou
 
 static void lane_trouble(const struct status *status, const json_t *lane)
 {
-	char cell[CELL_SIZE], since[LOOK_SIZE], next[LOOK_SIZE];
+	char cell[CELL_SIZE], since[LOOK_SIZE], next[LOOK_SIZE], times[LOOK_SIZE];
 
 	if (talk_number(lane, "failures"))
-		printf("      failed %" PRId64 " times since %s%s%s\n", talk_number(lane, "failures"),
+		printf("      failed %s since %s%s%s\n",
+		       look_count((uint64_t)talk_number(lane, "failures"), "time", times),
 		       look_time(talk_number(lane, "since_ms"), status->now_ms, since),
 		       talk_number(lane, "retry_ms") ? ", next try " : "",
 		       talk_number(lane, "retry_ms") ? look_until(talk_number(lane, "retry_ms"), status->now_ms, next)

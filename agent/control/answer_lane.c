@@ -3,7 +3,6 @@
 #include <sysexits.h>
 
 #include "control/answers.h"
-#include "log.h"
 
 static const char *name_of(const struct client *client, char out[32])
 {
@@ -13,17 +12,11 @@ static const char *name_of(const struct client *client, char out[32])
 	return out;
 }
 
-static enum client_step finish(struct client *client, const char *event, bool is_known)
+static enum client_step finish(struct client *client, bool is_known)
 {
-	const char *lane = client->request.lane;
-	char by[32];
-
 	if (!is_known)
 		return client_fail(client, EX_USAGE, "usage", "no smart host of that name is configured");
-	if (!client->request.dry_run)
-		log_event(LOG_LEVEL_NOTICE, event, LOG_TEXT("smarthost", lane[0] ? lane : "*"),
-			  LOG_TEXT("by", name_of(client, by)));
-	return client_done(client, json_pack("{s:s}", "lane", lane));
+	return client_done(client, json_pack("{s:s}", "lane", client->request.lane));
 }
 
 static bool is_known(const struct client *client)
@@ -39,8 +32,8 @@ static enum client_step step_pause(struct client *client, int *budget)
 
 	--*budget;
 	if (client->request.dry_run)
-		return finish(client, "paused", is_known(client));
-	return finish(client, "paused", traffic->pause(traffic->self, lane[0] ? lane : NULL, name_of(client, by)));
+		return finish(client, is_known(client));
+	return finish(client, traffic->pause(traffic->self, lane[0] ? lane : NULL, name_of(client, by)));
 }
 
 static enum client_step step_resume(struct client *client, int *budget)
@@ -50,8 +43,8 @@ static enum client_step step_resume(struct client *client, int *budget)
 
 	--*budget;
 	if (client->request.dry_run)
-		return finish(client, "resumed", is_known(client));
-	return finish(client, "resumed", traffic->resume(traffic->self, lane[0] ? lane : NULL));
+		return finish(client, is_known(client));
+	return finish(client, traffic->resume(traffic->self, lane[0] ? lane : NULL));
 }
 
 const struct client_verb answer_lane_pause_verb = { .name = "pause", .needs = CLIENT_ADMIN, .step = step_pause };
