@@ -4,151 +4,24 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
 #include "base/mem.h"
-#include "delivery/backoff.h"
+#include "delivery/ledger.h"
+#include "delivery/lineup.h"
 #include "route.h"
 
 enum {
-	WRITE_AGAIN_MS = 5000, /* after an operation about lanes failed */
-	WAKE_STEP_MS = 100,    /* idle flows are looked through at most this often */
-	REST_BATCH = 64,
 	NETWORK_JITTER_MS = 2000,
 	DOUBT_MS = 60 * 60 * 1000, /* slack of the horizon: pauses of doubtful recipients */
 };
 
-/* ---------------------------------------------------------------- lanes and flows find each other */
-
-static struct lane *find_lane(const struct scheduler *s, struct span name)
-{
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
-
-		if (span_equals(span_str(lane->name), name))
-			return lane;
-	}
-	return NULL;
-}
-
 struct lane *scheduler_lane(struct scheduler *s, const char *name)
 {
-	struct lane *lane = find_lane(s, span_str(name));
+	struct lane *lane = lineup_find(s, span_str(name));
 
 	return lane && lane->host ? lane : NULL;
 }
 
-/* The next name of a target; false at its end. */
-static bool next_name(struct span *io_target, struct span *out_name)
-{
-	size_t comma = span_find(*io_target, ',');
-
-	if (!io_target->len)
-		return false;
-	*out_name = span_trim(span_first(*io_target, comma));
-	*io_target = span_from(*io_target, comma + 1);
-	return true;
-}
-
-static void bind_flow(struct scheduler *s, struct flow *flow)
-{
-	struct span target = span_str(flow->target), name;
-
-	flow_leave(flow);
-	flow->seat_count = 0;
-	while (flow->seat_count < FLOW_LANES && next_name(&target, &name)) {
-		struct lane *lane = find_lane(s, name);
-
-		if (!lane)
-			continue;
-		struct flow_seat *seat = &flow->seats[flow->seat_count++];
-
-		list_init(&seat->node);
-		seat->flow = flow;
-		seat->lane = lane;
-	}
-}
-
-static void join_lines(struct flow *flow)
-{
-	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
-
-	for (size_t i = 0; i < flow->seat_count; i++)
-		if (list_is_empty(&flow->seats[i].node))
-			list_append(&flow->seats[i].lane->bands[band], &flow->seats[i].node);
-}
-
-/* Offline, mail passes a lane over like a failing one: a local one behind it may take it. */
-static bool has_network(const struct scheduler *s, const struct lane *lane)
-{
-	const struct network *n = &s->network;
-
-	return lane->is_local || !n->is_offline || (n->dns_only && !lane->needs_dns);
-}
-
-static bool takes_mail(const struct scheduler *s, const struct lane *lane)
-{
-	return lane_is_well(lane) && has_network(s, lane);
-}
-
-/* The lanes that this flow's mail concerns: up to the first that takes it. */
-static void look_for(struct scheduler *s, struct flow *flow)
-{
-	for (size_t i = 0; i < flow->seat_count; i++) {
-		flow->seats[i].lane->look = true;
-		if (takes_mail(s, flow->seats[i].lane))
-			break;
-	}
-}
-
-static void look_everywhere(struct scheduler *s)
-{
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
-		LIST_ENTRY(node, struct lane, node)->look = true;
-}
-
-static bool may_serve(const struct scheduler *s, const struct lane *lane, const struct flow *flow)
-{
-	for (size_t i = 0; i < flow->seat_count && flow->seats[i].lane != lane; i++)
-		if (takes_mail(s, flow->seats[i].lane))
-			return false;
-	return true;
-}
-
-/* ---------------------------------------------------------------- flows */
-
-static void activate(struct scheduler *s, struct flow *flow)
-{
-	flow->is_touched = true;
-	if (!flow->is_active) {
-		flow->is_active = true;
-		flow->wake_ms = INT64_MAX;
-		/* From the front: it passes over what is in flight, and no early entry can be missed. */
-		flow->cursor = (struct queue_due){ 0 };
-		list_remove(&flow->node);
-		join_lines(flow);
-	}
-	look_for(s, flow);
-}
-
-static void idle_until(struct scheduler *s, struct flow *flow, int64_t wake_ms, struct moment now)
-{
-	flow->is_active = false;
-	flow->wake_ms = wake_ms;
-	flow->idle_boot_ms = now.boot_ms;
-	flow_leave(flow);
-	list_append(&s->idle, &flow->node);
-	s->wake_wall_ms = moment_min(s->wake_wall_ms, wake_ms);
-}
-
-static struct flow *add_flow(struct scheduler *s, uint32_t id, const struct queue_flow *name, struct moment now)
-{
-	struct flow *flow = flow_new(id, name);
-
-	flow_table_add(&s->flows, flow);
-	bind_flow(s, flow);
-	idle_until(s, flow, INT64_MAX, now);
-	return flow;
-}
+/* ---------------------------------------------------------------- news */
 
 void scheduler_news(struct scheduler *s, const struct queue_news *news, struct moment now)
 {
@@ -161,12 +34,12 @@ void scheduler_news(struct scheduler *s, const struct queue_news *news, struct m
 	if (!flow) {
 		if (news->due_ms > now.wall_ms + SCHEDULER_REST_MS)
 			return; /* its timer brings it */
-		flow = add_flow(s, news->flow_id, &news->flow, now);
+		flow = lineup_add(s, news->flow_id, &news->flow, now);
 	}
 	flow->is_touched = true;
 	if (news->due_ms <= now.wall_ms || flow->is_active) {
 		flow_back(flow, news->due_ms);
-		activate(s, flow);
+		lineup_activate(s, flow);
 	} else if (news->due_ms < flow->wake_ms) {
 		flow->wake_ms = news->due_ms;
 		s->wake_wall_ms = moment_min(s->wake_wall_ms, news->due_ms);
@@ -181,131 +54,12 @@ void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now
 
 	s->now = now;
 	if (!flow && (view = queue_view(s->queue)) && queue_view_flow(view, flow_id, &name) == QUEUE_OK)
-		flow = add_flow(s, flow_id, &name, now);
+		flow = lineup_add(s, flow_id, &name, now);
 	if (flow)
-		activate(s, flow);
-}
-
-static void wake_flows(struct scheduler *s, struct moment now)
-{
-	struct list *next;
-
-	if (now.wall_ms < s->wake_wall_ms)
-		return;
-	s->wake_wall_ms = INT64_MAX;
-	for (struct list *node = list_first(&s->idle); node; node = next) {
-		struct flow *flow = LIST_ENTRY(node, struct flow, node);
-
-		next = list_next(&s->idle, node);
-		if (flow->wake_ms <= now.wall_ms)
-			activate(s, flow);
-		else
-			s->wake_wall_ms = moment_min(s->wake_wall_ms, flow->wake_ms);
-	}
-	if (s->wake_wall_ms < now.wall_ms + WAKE_STEP_MS)
-		s->wake_wall_ms = now.wall_ms + WAKE_STEP_MS;
-}
-
-struct rest {
-	struct scheduler *s;
-	size_t count;
-	uint32_t ids[REST_BATCH];
-};
-
-static void rested(void *arg, enum queue_err err, uint64_t id)
-{
-	struct rest *rest = arg;
-
-	(void)id;
-	for (size_t i = 0; i < rest->count; i++) {
-		struct flow *flow = flow_table_find(&rest->s->flows, rest->ids[i]);
-
-		if (!flow || !flow->is_resting)
-			continue;
-		flow->is_resting = false;
-		if (err && err != QUEUE_NOT_FOUND) { /* its timer stands where it stood: try again */
-			flow->idle_boot_ms = rest->s->now.boot_ms;
-			continue;
-		}
-		if (flow->is_active || flow->is_touched)
-			continue;
-		rest->s->rested_wall_ms = moment_min(rest->s->rested_wall_ms, flow->wake_ms);
-		flow_table_drop(&rest->s->flows, flow);
-	}
-	scheduler_answered(rest->s);
-	mem_free(rest);
-}
-
-/* Flows without due mail leave memory; their timer in the queue brings them back. */
-static void rest_flows(struct scheduler *s, struct moment now)
-{
-	struct queue_op *op = NULL;
-	struct rest *rest = NULL;
-	struct list *next;
-
-	for (struct list *node = list_first(&s->idle); node; node = next) {
-		struct flow *flow = LIST_ENTRY(node, struct flow, node);
-
-		next = list_next(&s->idle, node);
-		if (now.boot_ms < flow->idle_boot_ms + SCHEDULER_REST_MS || (rest && rest->count == REST_BATCH))
-			break;
-		if (flow->is_resting || flow->wake_ms <= now.wall_ms + SCHEDULER_REST_MS)
-			continue;
-		if (!op) {
-			op = queue_op_new(s->queue);
-			rest = MEM_NEW(struct rest);
-			rest->s = s;
-		}
-		flow->is_resting = true;
-		flow->is_touched = false;
-		rest->ids[rest->count++] = flow->id;
-		queue_op_flow_rest(op, flow->id);
-	}
-	if (op)
-		queue_op_submit(op, rested, rest);
+		lineup_activate(s, flow);
 }
 
 /* ---------------------------------------------------------------- picking */
-
-/* The first flow in line with due mail for the lane; those without leave the line. */
-static struct flow *next_flow(struct scheduler *s, struct lane *lane, struct queue_view *view, struct moment now,
-			      struct queue_due *out_due)
-{
-	int64_t horizon_ms = now.wall_ms + s->horizon_ms, wake_ms;
-	struct list *next;
-
-	for (int band = 0; band < LANE_BANDS; band++) {
-		struct list *line = &lane->bands[band];
-
-		for (struct list *node = list_first(line); node; node = next) {
-			struct flow *flow = LIST_ENTRY(node, struct flow_seat, node)->flow;
-
-			next = list_next(line, node);
-			if (!may_serve(s, lane, flow))
-				continue;
-			switch (flow_peek(flow, view, &s->flight, now.wall_ms, horizon_ms, out_due, &wake_ms)) {
-			case FLOW_DUE: return flow;
-			case FLOW_LATER: idle_until(s, flow, wake_ms, now); break;
-			case FLOW_BROKEN: /* a damaged or unreadable file: again in a while */
-				idle_until(s, flow, now.wall_ms + WRITE_AGAIN_MS, now);
-				break;
-			}
-		}
-	}
-	return NULL;
-}
-
-/* One message was taken: the lane's other flows of the band come first now. */
-static void to_the_end(struct lane *lane, struct flow *flow)
-{
-	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
-
-	for (size_t i = 0; i < flow->seat_count; i++)
-		if (flow->seats[i].lane == lane) {
-			list_remove(&flow->seats[i].node);
-			list_append(&lane->bands[band], &flow->seats[i].node);
-		}
-}
 
 static bool is_open(const struct scheduler *s, const struct lane *lane)
 {
@@ -347,7 +101,7 @@ struct scheduler_job *scheduler_take(struct scheduler *s, struct lane *lane, str
 	s->now = now;
 	if (!is_open(s, lane) || !lane_has_turn(lane, now) || !(view = queue_view(s->queue)))
 		return NULL;
-	flow = next_flow(s, lane, view, now, &due);
+	flow = lineup_next(s, lane, view, now, &due);
 	if (!flow) {
 		/* A probe that found nothing to carry has proven the way as far as it goes. */
 		if (lane->trouble && !lane->jobs && scheduler_spoke(s, lane, now))
@@ -360,7 +114,7 @@ struct scheduler_job *scheduler_take(struct scheduler *s, struct lane *lane, str
 	}
 	lane->jobs++;
 	lane->look = true;
-	to_the_end(lane, flow);
+	lineup_served(lane, flow);
 	return gather(s, lane, flow, view, due, now);
 }
 
@@ -376,13 +130,13 @@ void scheduler_return(struct scheduler *s, const struct scheduler_job *job, size
 		return;
 	}
 	flow_back(flow, job->due[i].due_ms);
-	activate(s, flow);
+	lineup_activate(s, flow);
 }
 
 void scheduler_settled(struct scheduler *s, const struct scheduler_job *job, size_t i)
 {
 	if (s->flight.count == SCHEDULER_FLIGHT_MAX)
-		look_everywhere(s);
+		lineup_look_everywhere(s);
 	flight_remove(&s->flight, job->id, job->due[i].n);
 }
 
@@ -423,7 +177,7 @@ static bool look(struct scheduler *s, struct lane *lane, struct moment now, stru
 	}
 	has_turn = lane->idle + lane->ahead > 0 && lane_has_turn(lane, now);
 	has_slot = lane_has_slot(lane, now) && (lane->is_local || network_allows(&s->network, lane->needs_dns, now));
-	if ((!has_slot && !has_turn) || !(view = queue_view(s->queue)) || !next_flow(s, lane, view, now, &due))
+	if ((!has_slot && !has_turn) || !(view = queue_view(s->queue)) || !lineup_next(s, lane, view, now, &due))
 		return false;
 	out->lane = lane;
 	if (has_turn && (lane->idle || !has_slot)) {
@@ -433,24 +187,22 @@ static bool look(struct scheduler *s, struct lane *lane, struct moment now, stru
 	out->kind = SCHEDULER_CONNECT;
 	lane->look = true; /* perhaps one more */
 	lane->connecting++;
-	if (!has_network(s, lane))
+	if (!lineup_has_network(s, lane))
 		s->network.is_probing = true;
 	return true;
 }
 
-static void write_lanes(struct scheduler *s, struct moment now);
-
 bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_action *out)
 {
 	s->now = now;
-	wake_flows(s, now);
-	rest_flows(s, now);
+	lineup_wake(s, now);
+	lineup_rest(s, now);
 	if (now.boot_ms >= s->write_boot_ms && !s->is_writing)
-		write_lanes(s, now);
+		ledger_write(s, now);
 	if (s->network.is_offline && now.boot_ms >= s->network.retry_boot_ms && !s->network.is_probing &&
 	    s->network.look_boot_ms < s->network.retry_boot_ms) {
 		s->network.look_boot_ms = now.boot_ms;
-		look_everywhere(s);
+		lineup_look_everywhere(s);
 	}
 	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
 		struct lane *lane = LIST_ENTRY(node, struct lane, node);
@@ -497,130 +249,7 @@ void scheduler_stop(struct scheduler *s, struct moment now)
 	s->is_stopped = true;
 	s->bucket_boot_ms = now.boot_ms;
 	if (!s->is_writing)
-		write_lanes(s, now);
-}
-
-/* ---------------------------------------------------------------- what is remembered */
-
-static void written(void *arg, enum queue_err err, uint64_t id)
-{
-	struct scheduler *s = arg;
-
-	(void)id;
-	s->is_writing = false;
-	s->must_write_all = err != QUEUE_OK;
-	s->write_boot_ms = err ? s->now.boot_ms + WRITE_AGAIN_MS : s->now.boot_ms;
-	scheduler_answered(s);
-}
-
-static void bucket_name(const struct lane *lane, char out[256])
-{
-	snprintf(out, 256, "rate/%.190s", lane->name);
-}
-
-/* Over a restart a refused account is tried at once only if it is not the same any more. */
-static void add_mark(struct queue_op *op, const struct lane *lane)
-{
-	char name[256];
-
-	snprintf(name, sizeof name, "account/%.190s", lane->name);
-	queue_op_state(op, name,
-		       (struct queue_bytes){ &lane->secret_mark,
-					     lane->trouble == TRAFFIC_ACCOUNT ? sizeof lane->secret_mark : 0 });
-}
-
-static void add_record(struct queue_op *op, struct lane *lane, struct moment now)
-{
-	struct queue_lane record;
-
-	lane->is_dirty = false;
-	if (lane_record(lane, now, &record))
-		queue_op_lane(op, &record);
-	else
-		queue_op_lane_drop(op, lane->name);
-	add_mark(op, lane);
-}
-
-static void add_bucket(struct queue_op *op, struct lane *lane, struct moment now)
-{
-	char name[256], value[LANE_BUCKET_SIZE];
-
-	lane->bucket.is_changed = false;
-	bucket_name(lane, name);
-	queue_op_state(op, name, (struct queue_bytes){ value, lane_bucket_print(lane, now, value) + 1 });
-}
-
-static void add_pause(struct scheduler *s, struct queue_op *op)
-{
-	s->is_pause_dirty = false;
-	if (s->paused_by)
-		queue_op_lane(op, &(struct queue_lane){ .name = "*",
-							.error = "",
-							.paused_by = s->paused_by,
-							.paused_ms = s->paused_wall_ms });
-	else
-		queue_op_lane_drop(op, "*");
-}
-
-static void write_lanes(struct scheduler *s, struct moment now)
-{
-	bool with_buckets = now.boot_ms >= s->bucket_boot_ms;
-	struct queue_op *op = NULL;
-
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
-		bool bucket = lane->bucket.is_changed && with_buckets;
-
-		if (!lane->is_dirty && !bucket && !s->must_write_all)
-			continue;
-		op = op ? op : queue_op_new(s->queue);
-		if (lane->is_dirty || s->must_write_all)
-			add_record(op, lane, now);
-		if (bucket)
-			add_bucket(op, lane, now);
-	}
-	if (s->is_pause_dirty || s->must_write_all) {
-		op = op ? op : queue_op_new(s->queue);
-		add_pause(s, op);
-	}
-	s->must_write_all = false;
-	if (with_buckets)
-		s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
-	if (!op)
-		return;
-	s->is_writing = true;
-	queue_op_submit(op, written, s);
-}
-
-static void restore(struct scheduler *s, struct lane *lane, struct moment now)
-{
-	struct queue_view *view = queue_view(s->queue);
-	struct queue_bytes bytes;
-	struct queue_lane record;
-	char name[256];
-
-	if (!view)
-		return;
-	if (queue_view_lane(view, lane->name, &record) == QUEUE_OK)
-		lane_restore(lane, &record, now);
-	bucket_name(lane, name);
-	if (queue_view_state(view, name, &bytes) == QUEUE_OK && bytes.len &&
-	    ((const char *)bytes.data)[bytes.len - 1] == '\0')
-		lane_bucket_restore(lane, bytes.data, now);
-	snprintf(name, sizeof name, "account/%.190s", lane->name);
-	if (queue_view_state(view, name, &bytes) == QUEUE_OK && bytes.len == sizeof lane->secret_mark)
-		memcpy(&lane->secret_mark, bytes.data, bytes.len);
-}
-
-static void restore_pause(struct scheduler *s)
-{
-	struct queue_view *view = queue_view(s->queue);
-	struct queue_lane record;
-
-	if (!view || queue_view_lane(view, "*", &record) != QUEUE_OK || !record.paused_by[0])
-		return;
-	s->paused_by = mem_strdup(record.paused_by);
-	s->paused_wall_ms = record.paused_ms;
+		ledger_write(s, now);
 }
 
 /* ---------------------------------------------------------------- the story of a connection */
@@ -654,7 +283,7 @@ void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, stru
 	assert(*count > 0);
 	(*count)--;
 	lane->look = true;
-	if (!has_network(s, lane))
+	if (!lineup_has_network(s, lane))
 		s->network.is_probing = false;
 }
 
@@ -667,7 +296,7 @@ bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_
 	note_try(s, lane, now);
 	changed = lane_failed(lane, failure, others(lane, was_ready), &s->chance, now);
 	if (changed)
-		look_everywhere(s); /* its mail may pass to another lane */
+		lineup_look_everywhere(s); /* its mail may pass to another lane */
 	return changed;
 }
 
@@ -694,7 +323,7 @@ bool scheduler_offline(struct scheduler *s, struct lane *lane, bool dns_only, co
 	}
 	is_news = network_failed(&s->network, dns_only, text, &s->config->reconnect, &s->chance, now);
 	if (is_news)
-		look_everywhere(s);
+		lineup_look_everywhere(s);
 	return is_news;
 }
 
@@ -708,7 +337,7 @@ bool scheduler_reached(struct scheduler *s, struct lane *lane, bool by_dns, stru
 		return false;
 	was_offline = network_worked(&s->network, now);
 	if (was_offline)
-		look_everywhere(s);
+		lineup_look_everywhere(s);
 	return was_offline;
 }
 
@@ -720,7 +349,7 @@ bool scheduler_spoke(struct scheduler *s, struct lane *lane, struct moment now)
 	note_try(s, lane, now);
 	was_in_trouble = lane_succeeded(lane, now);
 	if (was_in_trouble)
-		look_everywhere(s); /* mail comes back from the lanes behind it */
+		lineup_look_everywhere(s); /* mail comes back from the lanes behind it */
 	return was_in_trouble;
 }
 
@@ -757,9 +386,9 @@ static void bind_flows(struct scheduler *s)
 {
 	for (size_t i = 0; i < s->flows.size; i++)
 		for (struct flow *flow = s->flows.buckets[i]; flow; flow = flow->next) {
-			bind_flow(s, flow);
+			lineup_bind(s, flow);
 			if (flow->is_active)
-				join_lines(flow);
+				lineup_join(flow);
 		}
 }
 
@@ -799,7 +428,7 @@ void scheduler_configure(struct scheduler *s, struct config *config, void (*chan
 				changed(arg, lane);
 		}
 		if (is_new)
-			restore(s, lane, now);
+			ledger_restore(s, lane, now);
 	}
 	/* Connections and jobs may still point at the others: they stay, without a host. */
 	while (!list_is_empty(&before)) {
@@ -811,7 +440,7 @@ void scheduler_configure(struct scheduler *s, struct config *config, void (*chan
 		lane_configure(lane, NULL, now);
 	}
 	bind_flows(s);
-	look_everywhere(s);
+	lineup_look_everywhere(s);
 	config_unref(old);
 }
 
@@ -830,7 +459,7 @@ struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct mome
 	s->rested_wall_ms = INT64_MAX;
 	s->write_boot_ms = now.boot_ms;
 	s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
-	restore_pause(s);
+	ledger_restore_pause(s);
 	scheduler_configure(s, setup->config, NULL, NULL, now);
 	return s;
 }
@@ -853,7 +482,7 @@ void scheduler_free(struct scheduler *s)
 static void wake(struct scheduler *s, struct lane *lane)
 {
 	lane_wake(lane);
-	look_everywhere(s);
+	lineup_look_everywhere(s);
 }
 
 bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
@@ -891,7 +520,7 @@ bool scheduler_pause(struct scheduler *s, const char *name, const char *by, stru
 		s->paused_wall_ms = now.wall_ms;
 		s->is_pause_dirty = true;
 	}
-	look_everywhere(s);
+	lineup_look_everywhere(s);
 	return true;
 }
 
@@ -911,7 +540,7 @@ bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
 		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
 			lane_resume(LIST_ENTRY(node, struct lane, node));
 	}
-	look_everywhere(s);
+	lineup_look_everywhere(s);
 	return true;
 }
 
@@ -940,15 +569,15 @@ bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 
 	if (rcpt->last_ms >= s->network.since_wall_ms)
 		return true;
-	while (next_name(&target, &name)) {
-		struct lane *lane = find_lane(s, name);
+	while (lineup_name(&target, &name)) {
+		struct lane *lane = lineup_find(s, name);
 
 		if (!lane || !lane->host)
 			continue;
-		if (takes_mail(s, lane))
+		if (lineup_takes_mail(s, lane))
 			return false; /* its turn will come */
 		has_lane = true;
-		is_tried |= has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
+		is_tried |= lineup_has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
 	}
 	return is_tried || !has_lane; /* nothing can be attempted without a route */
 }
@@ -959,8 +588,8 @@ bool scheduler_is_paused(struct scheduler *s, const char *target)
 
 	if (s->paused_by)
 		return true;
-	while (next_name(&rest, &name)) {
-		struct lane *lane = find_lane(s, name);
+	while (lineup_name(&rest, &name)) {
+		struct lane *lane = lineup_find(s, name);
 
 		if (lane && lane->paused_by)
 			return true;
@@ -974,10 +603,10 @@ struct lane *scheduler_choice(struct scheduler *s, const char *target)
 
 	if (s->paused_by)
 		return NULL;
-	while (next_name(&rest, &name)) {
-		struct lane *lane = find_lane(s, name);
+	while (lineup_name(&rest, &name)) {
+		struct lane *lane = lineup_find(s, name);
 
-		if (lane && takes_mail(s, lane))
+		if (lane && lineup_takes_mail(s, lane))
 			return lane;
 	}
 	return NULL;

@@ -204,7 +204,10 @@ static void queue_ready(struct loop_io *io, int events)
 
 static void turn_end(void *arg)
 {
-	queue_view_end(((struct world *)arg)->rig.queue);
+	struct world *w = arg;
+
+	if (w->rig.queue)
+		queue_view_end(w->rig.queue);
 }
 
 static void world_deliver(struct world *w)
@@ -242,8 +245,7 @@ static void world_open(struct world *w, const char *keys)
 	memset(w, 0, sizeof *w);
 	w->loop = loop_new();
 	server_open(&w->server, w->loop, "127.0.0.1:0");
-	snprintf(w->rig.dir, sizeof w->rig.dir, "/tmp/delivery-test-XXXXXX");
-	assert_non_null(mkdtemp(w->rig.dir));
+	rig_folder(&w->rig);
 	w->rig.now = (struct moment){ loop_now_ms(w->loop), loop_wall_ms(w->loop) };
 	log_open("stderr", getenv("DELIVERY_LOG") ? getenv("DELIVERY_LOG") : "error");
 	w->rig.config = world_config(w, keys);
@@ -274,6 +276,7 @@ static void world_close(struct world *w)
 	queue_view_end(w->rig.queue);
 	loop_io_stop(&w->queue_io);
 	queue_close(w->rig.queue);
+	w->rig.queue = NULL;
 	tls_client_free(w->tls);
 	dns_free(w->dns);
 	for (int i = 0; i < 20; i++)
