@@ -1,14 +1,11 @@
 #include <assert.h>
 
-#include "base/text.h"
 #include "smtp/server_inside.h"
 
 enum {
 	OUT_MAX = 65536,
 	OUT_FLUSH = 4096, /* replies of one group beyond this leave before its end */
-	REPLY_TEXT_MAX = 400,
-	REPLY_MAX = 512, /* RFC 5321, 4.5.3.1.5 */
-	DEFAULT_ERRORS = 20,
+	REPLY_MAX = 512,  /* RFC 5321, 4.5.3.1.5 */
 	DEFAULT_DATA_RATE = 100,
 	ENVELOPE_BASE = 16384,
 	ENVELOPE_PER_RCPT = 1024,
@@ -59,74 +56,6 @@ bool server_offers(const struct server *s, unsigned feature)
 	if (!s->is_tls && !s->config->auth_without_tls)
 		offered &= ~(unsigned)SERVER_AUTH;
 	return offered & feature;
-}
-
-/* ---------------------------------------------------------------- replies */
-
-static void append_reply(struct buf *out, int code, const char *status, const char *text)
-{
-	char digits[4] = { (char)('0' + code / 100), (char)('0' + code / 10 % 10), (char)('0' + code % 10), ' ' };
-
-	buf_append(out, digits, sizeof(digits));
-	if (status) {
-		buf_append_str(out, status);
-		buf_append_char(out, ' ');
-	}
-	buf_append_str(out, text);
-}
-
-void server_say(struct server *s, int code, const char *status, const char *text)
-{
-	append_reply(&s->out, code, server_offers(s, SERVER_ENHANCEDSTATUSCODES) ? status : NULL, text);
-	buf_append_span(&s->out, SPAN("\r\n"));
-}
-
-void server_leave(struct server *s, const char *status, const char *text)
-{
-	server_drop(s);
-	server_say(s, 421, status, text);
-	server_enter(s, STATE_CLOSED);
-}
-
-/* True: it was one too many, and the session ends. */
-static bool count_error(struct server *s)
-{
-	uint32_t max = s->config->max_errors ? s->config->max_errors : DEFAULT_ERRORS;
-
-	if (++s->errors < max)
-		return false;
-	server_leave(s, "4.7.0", "Too many errors on this connection");
-	return true;
-}
-
-void server_complain(struct server *s, int code, const char *status, const char *text)
-{
-	if (!count_error(s))
-		server_say(s, code, status, text);
-}
-
-/* What a driver answered becomes one line that fits, whatever its words hold. */
-static void keep_reply(struct server *s, struct buf *line, struct server_reply reply)
-{
-	const char *fallback[] = { "2.0.0", "4.0.0", "5.0.0" };
-	bool has_status = reply.status && *reply.status;
-
-	assert((reply.code >= 200 && reply.code < 300) || (reply.code >= 400 && reply.code < 600));
-	buf_clear(line);
-	append_reply(line, reply.code, NULL, "");
-	if (server_offers(s, SERVER_ENHANCEDSTATUSCODES)) {
-		int class = reply.code / 100;
-
-		text_clean(line, span_str(has_status ? reply.status : fallback[class > 3 ? class - 3 : 0]), 16);
-		buf_append_char(line, ' ');
-	}
-	text_clean(line, span_str(reply.text ? reply.text : ""), REPLY_TEXT_MAX);
-}
-
-static void say_line(struct server *s, const struct buf *line)
-{
-	buf_append_span(&s->out, buf_span(line));
-	buf_append_span(&s->out, SPAN("\r\n"));
 }
 
 /* ---------------------------------------------------------------- life */
@@ -184,69 +113,6 @@ void server_drop(struct server *s)
 	server_enter(s, STATE_HELLO);
 }
 
-/* ---------------------------------------------------------------- data */
-
-/* What is wrong with the message as far as it is known. Looked at again at its end: which of several reasons is given
- * does not depend on how the bytes came. */
-static bool find_objection(const struct server *s, struct server_reply *out)
-{
-	const struct server_config *config = s->config;
-	bool is_strict = config->newline == SERVER_NEWLINE_REFUSE;
-
-	if (is_strict && (s->dot.found & DOT_BARE_NEWLINE))
-		*out = (struct server_reply){ 550, "5.5.2", "The message has line ends other than CRLF" };
-	else if (is_strict && (s->dot.found & DOT_NUL))
-		*out = (struct server_reply){ 550, "5.6.0", "The message has NUL bytes in it" };
-	else if (config->max_size_bytes && s->envelope.body_bytes > config->max_size_bytes)
-		*out = (struct server_reply){ 552, "5.3.4", "The message is larger than this server takes" };
-	else
-		return false;
-	return true;
-}
-
-static void end_data(struct server *s)
-{
-	struct server_reply reply = { 0 };
-
-	if (!s->is_discarding) {
-		s->envelope.has_8bit = s->dot.found & DOT_8BIT;
-		s->envelope.has_nul = s->dot.found & DOT_NUL;
-		server_enter(s, STATE_STORE);
-		return;
-	}
-	s->is_discarding = false;
-	s->reset_due = true;
-	server_enter(s, STATE_HELLO);
-	if (s->failure_code)
-		say_line(s, &s->failure);
-	else if (find_objection(s, &reply))
-		server_say(s, reply.code, reply.status, reply.text);
-	if (s->failure_code == 421)
-		server_enter(s, STATE_CLOSED);
-	s->failure_code = 0;
-}
-
-/* True: out->bytes is to be handed out. */
-static bool read_data(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
-{
-	size_t before = input->len;
-	enum dot_verdict verdict = DOT_MORE;
-	struct span part = span_of("", 0);
-	struct server_reply reply;
-
-	while (input->len && !part.len && verdict == DOT_MORE)
-		verdict = dot_decode(&s->dot, input, &part);
-	s->data_bytes += before - input->len;
-	s->waiting_ms = now_ms;
-	s->envelope.body_bytes += part.len;
-	if (!s->is_discarding && find_objection(s, &reply))
-		s->is_discarding = s->abort_due = true;
-	out->bytes = part;
-	if (verdict == DOT_DONE)
-		end_data(s);
-	return part.len && s->state == STATE_DATA && !s->is_discarding;
-}
-
 /* ---------------------------------------------------------------- lines */
 
 static void run_line(struct server *s, struct span line, int64_t now_ms)
@@ -267,14 +133,14 @@ static void read_line(struct server *s, int64_t now_ms, struct span *input)
 	case COMMAND_BARE:
 		if (s->state == STATE_AUTH_LINE)
 			server_auth_end(s, false);
-		server_complain(s, 500, "5.5.2", "A command ends with CRLF, a bare CR or LF has no place in it");
+		server_say_error(s, 500, "5.5.2", "A command ends with CRLF, a bare CR or LF has no place in it");
 		break;
 	case COMMAND_LONG:
 		if (s->state == STATE_AUTH_LINE)
 			server_auth_end(s, false);
-		server_complain(s, 500, "5.5.2", "The line is too long");
+		server_say_error(s, 500, "5.5.2", "The line is too long");
 		break;
-	case COMMAND_FLOOD: server_leave(s, "4.7.0", "The line does not end"); break;
+	case COMMAND_FLOOD: server_say_goodbye(s, "4.7.0", "The line does not end"); break;
 	}
 	s->waiting_ms = now_ms;
 }
@@ -286,7 +152,7 @@ static void give_answer(struct server *s, int code, struct server_reply reply)
 	assert(is_in(s, waiting & ~BIT(TLS)) && s->is_asked && !s->is_answered);
 	s->is_answered = true;
 	s->answer_code = code;
-	keep_reply(s, &s->answer, reply);
+	server_say_prepare(s, &s->answer, reply);
 }
 
 void server_accept(struct server *s, const char *text)
@@ -331,13 +197,13 @@ static void take_answer(struct server *s, int64_t now_ms)
 		s->rcpt_refused |= !accepted;
 	} else if (s->state == STATE_ASK_AUTH) {
 		server_auth_end(s, accepted);
-		if (!accepted && count_error(s))
+		if (!accepted && server_say_too_many(s))
 			return;
 	} else if (s->state == STATE_STORE) {
 		s->reset_due = true;
 		server_enter(s, STATE_HELLO);
 	}
-	say_line(s, &s->answer);
+	server_say_line(s, &s->answer);
 	if (s->answer_code == 421) {
 		server_drop(s);
 		server_enter(s, STATE_CLOSED);
@@ -349,8 +215,8 @@ static void take_answer(struct server *s, int64_t now_ms)
 void server_turn_away(struct server *s, struct server_reply reply)
 {
 	assert(s->state == STATE_GREET);
-	keep_reply(s, &s->answer, reply);
-	say_line(s, &s->answer);
+	server_say_prepare(s, &s->answer, reply);
+	server_say_line(s, &s->answer);
 	server_enter(s, STATE_CLOSED);
 }
 
@@ -376,7 +242,7 @@ void server_fail_body(struct server *s, struct server_reply reply)
 		return;
 	s->is_discarding = true;
 	s->failure_code = reply.code;
-	keep_reply(s, &s->failure, reply);
+	server_say_prepare(s, &s->failure, reply);
 }
 
 void server_peer_closed(struct server *s)
@@ -429,11 +295,11 @@ int64_t server_deadline(const struct server *s)
 static void time_out(struct server *s, int64_t now_ms)
 {
 	if (after(s->began_ms, s->config->session_timeout_ms) <= now_ms && s->state != STATE_DATA)
-		server_leave(s, "4.4.2", "The session has lasted too long");
+		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
 	else if (s->state == STATE_DATA)
-		server_leave(s, "4.4.2", "The message came too slowly");
+		server_say_goodbye(s, "4.4.2", "The message came too slowly");
 	else
-		server_leave(s, "4.4.2", "No command came in time");
+		server_say_goodbye(s, "4.4.2", "No command came in time");
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -529,7 +395,7 @@ static enum server_action_kind turn(struct server *s, int64_t now_ms, struct spa
 	if (s->state == STATE_GREET)
 		greet(s);
 	else if (s->state == STATE_DATA) {
-		if (read_data(s, now_ms, input, out))
+		if (server_data_read(s, now_ms, input, out))
 			return SERVER_BODY;
 	} else {
 		read_line(s, now_ms, input);
@@ -571,7 +437,7 @@ static enum server_action_kind step(struct server *s, int64_t now_ms, struct spa
 			continue;
 		}
 		if (s->shutting_down) {
-			server_leave(s, "4.3.2", "The server is shutting down");
+			server_say_goodbye(s, "4.3.2", "The server is shutting down");
 			continue;
 		}
 		if (input->len || s->state == STATE_GREET) {

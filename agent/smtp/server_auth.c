@@ -124,7 +124,7 @@ static void give_up(struct server *s, int code, const char *status, const char *
 	server_auth_forget(s);
 	if (s->state != STATE_HELLO)
 		server_enter(s, STATE_HELLO);
-	server_complain(s, code, status, text);
+	server_say_error(s, code, status, text);
 }
 
 static void prompt(struct server *s)
@@ -165,7 +165,7 @@ void server_auth_begin(struct server *s, struct span args)
 		if (span_equals_fold(name, span_str(mechanisms[i].name)))
 			mechanism = &mechanisms[i];
 	if (!mechanism) {
-		server_complain(s, 504, "5.5.4", "The mechanism is not available");
+		server_say_error(s, 504, "5.5.4", "The mechanism is not available");
 		return;
 	}
 	s->exchange = MEM_NEW(struct server_exchange);

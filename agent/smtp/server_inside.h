@@ -1,8 +1,9 @@
 /*
  * server_inside - what the parts of the server engine share; nobody else includes it.
  *
- * server.c keeps the session's course: states, data, answers, deadlines. server_verbs.c carries out commands,
- * server_auth.c the AUTH exchange. Handlers only say replies and enter states; server_step() does the rest.
+ * server.c keeps the session's course: states, answers, deadlines. server_verbs.c carries out commands, server_auth.c
+ * the AUTH exchange, server_data.c reads messages, server_say.c writes replies. Handlers only say replies and enter
+ * states; server_step() does the rest.
  */
 #ifndef SERVER_INSIDE_H
 #define SERVER_INSIDE_H
@@ -79,16 +80,29 @@ struct server {
 
 /* ---------------------------------------------------------------- server.c */
 
-/* A reply line; `status` NULL where none belongs (RFC 2034, 4). */
-void server_say(struct server *s, int code, const char *status, const char *text);
-/* The same for a mistake of the peer: counts, and becomes 421 when it was one too many. */
-void server_complain(struct server *s, int code, const char *status, const char *text);
 void server_enter(struct server *s, enum server_state state);
 /* Ends the transaction that is open, if one is, in favour of STATE_HELLO. */
 void server_drop(struct server *s);
-/* Says 421 and closes. */
-void server_leave(struct server *s, const char *status, const char *text);
 bool server_offers(const struct server *s, unsigned feature);
+
+/* ---------------------------------------------------------------- server_say.c */
+
+/* A reply line; `status` NULL where none belongs (RFC 2034, 4). */
+void server_say(struct server *s, int code, const char *status, const char *text);
+/* The same for a mistake of the peer: counts, and becomes 421 when it was one too many. */
+void server_say_error(struct server *s, int code, const char *status, const char *text);
+/* Counts a mistake. True: it was one too many; 421 was said, and the session ends. */
+bool server_say_too_many(struct server *s);
+/* Ends the transaction, says 421 and closes. */
+void server_say_goodbye(struct server *s, const char *status, const char *text);
+/* Makes one line that fits of what a driver answered, whatever its words hold; to be said later. */
+void server_say_prepare(const struct server *s, struct buf *line, struct server_reply reply);
+void server_say_line(struct server *s, const struct buf *line);
+
+/* ---------------------------------------------------------------- server_data.c */
+
+/* STATE_DATA: reads on. True: out->bytes is to be handed out. */
+bool server_data_read(struct server *s, int64_t now_ms, struct span *input, struct server_action *out);
 
 /* ---------------------------------------------------------------- server_verbs.c */
 

@@ -25,7 +25,7 @@ static bool hello(struct server *s, const struct command *command, bool is_esmtp
 	struct span name = command->args;
 
 	if (!is_helo_name(name)) {
-		server_complain(s, 501, NULL, "Say HELO or EHLO with your host name, or its address in [brackets]");
+		server_say_error(s, 501, NULL, "Say HELO or EHLO with your host name, or its address in [brackets]");
 		return false;
 	}
 	server_drop(s);
@@ -94,7 +94,7 @@ static bool set_size(struct server *s, struct span value)
 	uint64_t size;
 
 	if (value.len > 20 || !text_number(value, UINT64_MAX, &size)) {
-		server_complain(s, 501, "5.5.4", "SIZE= takes a number of octets");
+		server_say_error(s, 501, "5.5.4", "SIZE= takes a number of octets");
 		return false;
 	}
 	if (s->config->max_size_bytes && size > s->config->max_size_bytes) {
@@ -112,7 +112,7 @@ static bool set_body(struct server *s, struct span value)
 	else if (span_equals_fold(value, SPAN("7BIT")))
 		s->envelope.body = SERVER_BODY_7BIT;
 	else {
-		server_complain(s, 501, "5.5.4", "BODY= takes 7BIT or 8BITMIME");
+		server_say_error(s, 501, "5.5.4", "BODY= takes 7BIT or 8BITMIME");
 		return false;
 	}
 	return true;
@@ -128,7 +128,7 @@ static bool set_auth(struct server *s, struct span value)
 	good = span_equals(value, SPAN("<>")) || text_xtext_decode(&decoded, value);
 	buf_fini(&decoded);
 	if (!good)
-		server_complain(s, 501, "5.5.4", "AUTH= takes an address in xtext, or <>");
+		server_say_error(s, 501, "5.5.4", "AUTH= takes an address in xtext, or <>");
 	return good;
 }
 
@@ -160,11 +160,11 @@ static bool set_params(struct server *s, enum command_verb verb, const struct co
 		unsigned bit = param ? 1u << (param - params) : 0;
 
 		if (!param) {
-			server_complain(s, 555, "5.5.4", "A parameter is not known here");
+			server_say_error(s, 555, "5.5.4", "A parameter is not known here");
 			return false;
 		}
 		if (seen & bit) {
-			server_complain(s, 501, "5.5.4", "A parameter is given twice");
+			server_say_error(s, 501, "5.5.4", "A parameter is given twice");
 			return false;
 		}
 		seen |= bit;
@@ -187,18 +187,18 @@ static bool read_path(struct server *s, const struct command *command, struct co
 	switch (command_path(command->args, is_mail ? SPAN("FROM:") : SPAN("TO:"), options, out, &err)) {
 	case COMMAND_PATH_OK: return true;
 	case COMMAND_PATH_WORD:
-		server_complain(s, 501, "5.5.4", is_mail ? "Say MAIL FROM:<address>" : "Say RCPT TO:<address>");
+		server_say_error(s, 501, "5.5.4", is_mail ? "Say MAIL FROM:<address>" : "Say RCPT TO:<address>");
 		return false;
-	case COMMAND_PATH_PARAM: server_complain(s, 501, "5.5.4", "Bad parameter behind the address"); return false;
-	case COMMAND_PATH_MANY: server_complain(s, 501, "5.5.4", "Too many parameters"); return false;
+	case COMMAND_PATH_PARAM: server_say_error(s, 501, "5.5.4", "Bad parameter behind the address"); return false;
+	case COMMAND_PATH_MANY: server_say_error(s, 501, "5.5.4", "Too many parameters"); return false;
 	case COMMAND_PATH_ADDRESS: break;
 	}
 	buf_init(&text, COMMAND_SHORT_MAX);
 	buf_printf(&text, "Bad %s address: %s", is_mail ? "sender" : "recipient", address_err_text(err));
 	if (err == ADDRESS_NOT_ASCII)
-		server_complain(s, 553, "5.6.7", buf_cstr(&text));
+		server_say_error(s, 553, "5.6.7", buf_cstr(&text));
 	else
-		server_complain(s, 501, is_mail ? "5.1.7" : "5.1.3", buf_cstr(&text));
+		server_say_error(s, 501, is_mail ? "5.1.7" : "5.1.3", buf_cstr(&text));
 	buf_fini(&text);
 	return false;
 }
@@ -225,7 +225,7 @@ static void do_mail(struct server *s, const struct command *command)
 	char *sender;
 
 	if (s->config->require_auth && !s->user) {
-		server_complain(s, 530, "5.7.0", "Authentication is required");
+		server_say_error(s, 530, "5.7.0", "Authentication is required");
 		return;
 	}
 	if (!read_path(s, command, &path))
@@ -295,7 +295,7 @@ static void do_data(struct server *s, const struct command *command)
 		if (s->rcpt_refused)
 			server_say(s, 554, "5.5.1", "No recipient was accepted");
 		else
-			server_complain(s, 503, "5.5.1", "Say RCPT TO:<address> first");
+			server_say_error(s, 503, "5.5.1", "Say RCPT TO:<address> first");
 		return;
 	}
 	dot_decode_init(&s->dot);
@@ -330,13 +330,13 @@ static void do_vrfy(struct server *s, const struct command *command)
 	if (command->args.len)
 		server_say(s, 252, "2.5.2", "Addresses are not looked up; send the message and see");
 	else
-		server_complain(s, 501, "5.5.4", "Say VRFY and an address");
+		server_say_error(s, 501, "5.5.4", "Say VRFY and an address");
 }
 
 static void do_expn(struct server *s, const struct command *command)
 {
 	(void)command;
-	server_complain(s, 502, "5.5.1", "EXPN is not available");
+	server_say_error(s, 502, "5.5.1", "EXPN is not available");
 }
 
 static void do_help(struct server *s, const struct command *command)
@@ -353,11 +353,11 @@ static void do_help(struct server *s, const struct command *command)
 static void do_starttls(struct server *s, const struct command *command)
 {
 	if (s->is_tls)
-		server_complain(s, 503, "5.5.1", "TLS is active already");
+		server_say_error(s, 503, "5.5.1", "TLS is active already");
 	else if (!s->is_esmtp || !server_offers(s, SERVER_STARTTLS))
-		server_complain(s, 502, "5.5.1", "STARTTLS is not available");
+		server_say_error(s, 502, "5.5.1", "STARTTLS is not available");
 	else if (command->args.len)
-		server_complain(s, 501, "5.5.4", "STARTTLS takes no argument");
+		server_say_error(s, 501, "5.5.4", "STARTTLS takes no argument");
 	else
 		server_enter(s, STATE_TLS); /* 220 is said when nothing lies behind the command */
 }
@@ -365,11 +365,11 @@ static void do_starttls(struct server *s, const struct command *command)
 static void do_auth(struct server *s, const struct command *command)
 {
 	if (s->user)
-		server_complain(s, 503, "5.5.1", "You are authenticated already");
+		server_say_error(s, 503, "5.5.1", "You are authenticated already");
 	else if (!(s->config->features & SERVER_AUTH) || !s->is_esmtp)
-		server_complain(s, 502, "5.5.1", "AUTH is not available");
+		server_say_error(s, 502, "5.5.1", "AUTH is not available");
 	else if (!server_offers(s, SERVER_AUTH))
-		server_complain(s, 538, "5.7.11", "Passwords are taken over TLS only; say STARTTLS first");
+		server_say_error(s, 538, "5.7.11", "Passwords are taken over TLS only; say STARTTLS first");
 	else
 		server_auth_begin(s, command->args);
 }
@@ -415,9 +415,9 @@ static void dispatch(struct server *s, const struct command *command)
 	unsigned here = 1u << s->state;
 
 	if (verb->needs_tls && s->config->require_tls && !s->is_tls)
-		server_complain(s, 530, "5.7.0", "TLS is required; say STARTTLS first");
+		server_say_error(s, 530, "5.7.0", "TLS is required; say STARTTLS first");
 	else if (!(verb->states & here))
-		server_complain(s, 503, "5.5.1", here < verb->states ? verb->too_early : verb->too_late);
+		server_say_error(s, 503, "5.5.1", here < verb->states ? verb->too_early : verb->too_late);
 	else
 		verb->run(s, command);
 }
@@ -428,13 +428,13 @@ void server_verbs_run(struct server *s, struct span line, int64_t now_ms)
 
 	command_parse(line, &command);
 	if (command.verb == COMMAND_HTTP) {
-		server_leave(s, "4.7.0", "This is not a web server");
+		server_say_goodbye(s, "4.7.0", "This is not a web server");
 	} else if (command.is_long) {
-		server_complain(s, 500, "5.5.2", "The line is too long");
+		server_say_error(s, 500, "5.5.2", "The line is too long");
 	} else if (session_is_over(s, now_ms) && command.verb != COMMAND_QUIT) {
-		server_leave(s, "4.4.2", "The session has lasted too long");
+		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
 	} else if (command.verb == COMMAND_UNKNOWN) {
-		server_complain(s, 500, "5.5.1", "The command is not known");
+		server_say_error(s, 500, "5.5.1", "The command is not known");
 	} else {
 		dispatch(s, &command);
 	}
