@@ -124,6 +124,21 @@ static enum queue_err set_timer(struct apply *a, struct queue_timer timer)
 	return store_put(a->txn, STORE_SCHEDULE, key, sizeof key, "", 0);
 }
 
+/* An outcome that came while a report was being made may owe another one: then the timer stays. */
+static enum queue_err drop_message_timer(struct apply *a, struct queue_timer timer)
+{
+	enum queue_err err = QUEUE_NOT_FOUND;
+
+	if (timer.kind == QUEUE_TIMER_REPORT)
+		err = message_owes_report(a);
+	if (err == QUEUE_OK)
+		op_news_timer(a->op, timer.when_ms);
+	if (err != QUEUE_NOT_FOUND)
+		return err;
+	message_set_timer(a, timer.kind, 0);
+	return a->txn->err;
+}
+
 static enum queue_err drop_timer(struct apply *a, struct queue_timer timer)
 {
 	uint8_t key[KEY_TIMER];
@@ -133,10 +148,8 @@ static enum queue_err drop_timer(struct apply *a, struct queue_timer timer)
 		return flow_rest(a, (uint32_t)timer.id, INT64_MAX);
 	if (is_of_message(timer.kind))
 		err = message_load(a, timer.id);
-	if (err == QUEUE_OK && a->env.timer_ms[timer.kind] == timer.when_ms) {
-		message_set_timer(a, timer.kind, 0);
-		return a->txn->err;
-	}
+	if (err == QUEUE_OK && a->env.timer_ms[timer.kind] == timer.when_ms)
+		return drop_message_timer(a, timer);
 	if (err != QUEUE_OK && err != QUEUE_NOT_FOUND)
 		return err;
 	/* A lane's, or one that its message does not know (any more). */

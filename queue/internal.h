@@ -43,9 +43,9 @@ struct queue {
 /* Bytes of chunks that may be on their way to the disk, for one receipt and for all. */
 enum { INTERNAL_RECEIPT_BYTES = 512 * 1024, INTERNAL_TOTAL_BYTES = 16 * 1024 * 1024, INTERNAL_OPS = 20000 };
 
-bool internal_must_fail(const struct queue *q, const char *what);
-void internal_submit(struct queue *q, struct queue_op *op);
+bool queue_internal_must_fail(const struct queue *q, const char *what);
+void queue_internal_submit(struct queue *q, struct queue_op *op);
 /* Why that many bytes more of a body would be refused now; the reserve is for reports. */
-enum queue_err internal_room(const struct queue *q, uint64_t more_bytes, bool with_reserve);
+enum queue_err queue_internal_room(const struct queue *q, uint64_t more_bytes, bool with_reserve);
 
 #endif

@@ -163,6 +163,16 @@ void message_set_timer(struct apply *a, enum queue_timer_kind kind, int64_t when
 	op_news_timer(a->op, when_ms);
 }
 
+enum queue_err message_owes_report(struct apply *a)
+{
+	enum queue_err err;
+
+	for (uint32_t n = 0; (err = message_rcpt_from(a, n)) == QUEUE_OK; n = a->rcpt.n + 1)
+		if (!message_is_waiting(a))
+			return QUEUE_OK;
+	return err;
+}
+
 static enum queue_err leave(struct apply *a)
 {
 	uint8_t key[KEY_MAIL];

@@ -27,6 +27,8 @@ enum queue_err message_rcpt_save(struct apply *a);
 enum queue_err message_set_flags(struct apply *a, uint32_t flags);
 /* Sets (0: clears) the message's timer of one kind. */
 void message_set_timer(struct apply *a, enum queue_timer_kind kind, int64_t when_ms);
+/* Whether any recipient of the loaded message waits for the report about it; QUEUE_OK: yes, QUEUE_NOT_FOUND: no. */
+enum queue_err message_owes_report(struct apply *a);
 /* The recipient at hand leaves the queue; the last one takes the message along. */
 enum queue_err message_rcpt_leave(struct apply *a);
 

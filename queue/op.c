@@ -46,7 +46,7 @@ static bool grow(struct queue_op *op, size_t size)
 	size_t bytes = size > BLOCK_BYTES ? size : BLOCK_BYTES;
 	struct op_block *b = NULL;
 
-	if (!internal_must_fail(op->q, "alloc"))
+	if (!queue_internal_must_fail(op->q, "alloc"))
 		b = malloc(sizeof *b + bytes);
 	if (!b) {
 		op->err = QUEUE_NO_MEMORY;

@@ -33,7 +33,7 @@ const char *queue_err_text(enum queue_err err)
 	return "unknown error";
 }
 
-bool internal_must_fail(const struct queue *q, const char *what)
+bool queue_internal_must_fail(const struct queue *q, const char *what)
 {
 	return q->config.fail && q->config.fail(q->config.arg, what);
 }
@@ -145,7 +145,7 @@ void queue_close(struct queue *q)
 
 /* ---------------------------------------------------------------- operations under way */
 
-void internal_submit(struct queue *q, struct queue_op *op)
+void queue_internal_submit(struct queue *q, struct queue_op *op)
 {
 	op->built = op->err;
 	q->ops_under_way++;
@@ -178,7 +178,7 @@ static void answer(struct queue *q, struct queue_op *op)
 	for (struct queue_receipt *r = op->receipts; r; r = next) {
 		next = r->next;
 		r->next = NULL;
-		receipt_finish(r, op->err);
+		queue_receipt_finish(r, op->err);
 	}
 	op->receipts = NULL;
 }
@@ -214,7 +214,7 @@ void queue_dispatch(struct queue *q)
 		next = op->next;
 		op_free(op);
 	}
-	receipt_wake(q);
+	queue_receipt_wake(q);
 	tell_warnings(q);
 }
 
@@ -241,7 +241,7 @@ static uint64_t free_disk(const struct queue *q)
 							     : sh->free_disk_bytes;
 }
 
-enum queue_err internal_room(const struct queue *q, uint64_t more_bytes, bool with_reserve)
+enum queue_err queue_internal_room(const struct queue *q, uint64_t more_bytes, bool with_reserve)
 {
 	const struct group_shared *sh = &q->shared;
 	uint64_t used = accept_charge(sh->body_bytes + q->receiving_bytes, sh->messages, sh->recipients);
@@ -253,7 +253,7 @@ enum queue_err internal_room(const struct queue *q, uint64_t more_bytes, bool wi
 
 enum queue_err queue_admit(const struct queue *q, uint64_t size_bytes)
 {
-	return size_bytes > q->shared.max_message_bytes ? QUEUE_TOO_BIG : internal_room(q, size_bytes, false);
+	return size_bytes > q->shared.max_message_bytes ? QUEUE_TOO_BIG : queue_internal_room(q, size_bytes, false);
 }
 
 static uint64_t free_pages(struct queue *q, uint64_t txn_id)
@@ -290,7 +290,7 @@ void queue_stats(struct queue *q, struct queue_stats *out)
 		.commits = sh->commits,
 		.operations = sh->operations,
 		/* As a small message would find it. */
-		.is_full = internal_room(q, SMALL_MESSAGE, false) != QUEUE_OK,
+		.is_full = queue_internal_room(q, SMALL_MESSAGE, false) != QUEUE_OK,
 	};
 }
 

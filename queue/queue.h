@@ -288,6 +288,9 @@ void queue_op_due(struct queue_op *op, uint64_t id, uint32_t n, int64_t due_ms);
 void queue_op_flow(struct queue_op *op, uint64_t id, uint32_t n, const struct queue_flow *flow);
 /* Sets and clears envelope flags. A held message leaves the schedule, a released one returns, due at due_ms. */
 void queue_op_flags(struct queue_op *op, uint64_t id, uint32_t set, uint32_t clear, int64_t due_ms);
+/* A message has at most one timer of each kind: setting one moves it. A REPORT timer stays (and is news again) as long
+ * as a recipient owes a report, a FLOW timer as long as the flow has entries; steps about a message or flow that is
+ * gone are passed over. */
 void queue_op_timer(struct queue_op *op, struct queue_timer timer);
 void queue_op_timer_drop(struct queue_op *op, struct queue_timer timer);
 /* A flow without entries is forgotten, else its QUEUE_TIMER_FLOW is set to its first due time: when the

@@ -44,7 +44,7 @@ void queue_op_submit(struct queue_op *op, queue_done_fn *done, void *arg)
 	op->arg = arg;
 	if (op->first && op->first->kind == OP_ACCEPT && op->q->ops_under_way >= 2 * INTERNAL_OPS)
 		refuse(op, QUEUE_BUSY);
-	internal_submit(op->q, op);
+	queue_internal_submit(op->q, op);
 }
 
 /* ---------------------------------------------------------------- accept */

@@ -68,7 +68,7 @@ static void stop_waiting(struct queue_receipt *r)
 	r->next = NULL;
 }
 
-void receipt_wake(struct queue *q)
+void queue_receipt_wake(struct queue *q)
 {
 	struct queue_receipt *r = q->waiting, **end = &q->waiting;
 
@@ -98,7 +98,7 @@ static enum queue_err reserve(struct queue_receipt *r, size_t need)
 		capacity *= 2;
 	if (capacity > RECORD_CHUNK)
 		capacity = RECORD_CHUNK;
-	p = internal_must_fail(r->q, "alloc") ? NULL : realloc(r->buffer, capacity);
+	p = queue_internal_must_fail(r->q, "alloc") ? NULL : realloc(r->buffer, capacity);
 	if (!p)
 		return QUEUE_NO_MEMORY;
 	r->buffer = p;
@@ -108,7 +108,7 @@ static enum queue_err reserve(struct queue_receipt *r, size_t need)
 
 static void job_answered(void *arg, enum queue_err err, uint64_t bytes)
 {
-	receipt_job_done(arg, (size_t)bytes, err);
+	queue_receipt_job_done(arg, (size_t)bytes, err);
 }
 
 /* The full buffer becomes a job of the writer. */
@@ -136,7 +136,7 @@ static enum queue_err send_chunk(struct queue_receipt *r)
 	r->q->bytes_under_way += r->len;
 	r->buffer = NULL;
 	r->len = r->capacity = 0;
-	internal_submit(r->q, op);
+	queue_internal_submit(r->q, op);
 	return QUEUE_OK;
 }
 
@@ -174,7 +174,7 @@ enum queue_err queue_receipt_append(struct queue_receipt *r, const void *data, s
 		return QUEUE_BUSY;
 	}
 	/* Whether it is a report, which may use the reserve, shows at the accept. */
-	r->err = internal_room(q, len, true);
+	r->err = queue_internal_room(q, len, true);
 	if (r->err != QUEUE_OK)
 		return r->err;
 	q->config.hash.update(r->hash, data, len);
@@ -201,7 +201,7 @@ static void disown(struct queue_receipt *r)
 	if (!s)
 		abort();
 	s->body = r->stream.body;
-	internal_submit(r->q, op);
+	queue_internal_submit(r->q, op);
 }
 
 static void give_up(struct queue_receipt *r)
@@ -223,7 +223,7 @@ void queue_receipt_free(struct queue_receipt *r)
 		give_up(r);
 }
 
-void receipt_job_done(struct queue_receipt *r, size_t bytes, enum queue_err err)
+void queue_receipt_job_done(struct queue_receipt *r, size_t bytes, enum queue_err err)
 {
 	r->jobs--;
 	r->bytes_under_way -= bytes;
@@ -234,7 +234,7 @@ void receipt_job_done(struct queue_receipt *r, size_t bytes, enum queue_err err)
 		dispose(r);
 }
 
-void receipt_finish(struct queue_receipt *r, enum queue_err err)
+void queue_receipt_finish(struct queue_receipt *r, enum queue_err err)
 {
 	if (err == QUEUE_OK)
 		r->stream.body = 0;

@@ -52,6 +52,8 @@ static void check_rcpt(struct check *c, uint64_t id, const struct record_envelop
 
 	if (r->n >= e->e.rcpt_count)
 		find(c, id, "a recipient has a number that the envelope does not know");
+	if (!is_waiting(r) && e->timer_ms[QUEUE_TIMER_REPORT] == 0)
+		find(c, id, "a report is owed and no timer reminds of it");
 	if (!is_waiting(r) || (e->e.flags & QUEUE_HELD))
 		return;
 	key_due(key, r->flow_id, r->due_ms < 1 ? 1 : r->due_ms, id, r->n);

@@ -27,10 +27,10 @@ struct queue_receipt {
 };
 
 /* A chunk job was answered. */
-void receipt_job_done(struct queue_receipt *r, size_t bytes, enum queue_err err);
+void queue_receipt_job_done(struct queue_receipt *r, size_t bytes, enum queue_err err);
 /* Tells those that wait and can go on. */
-void receipt_wake(struct queue *q);
+void queue_receipt_wake(struct queue *q);
 /* After its accept was answered: `err` tells whether its chunks found an owner. */
-void receipt_finish(struct queue_receipt *r, enum queue_err err);
+void queue_receipt_finish(struct queue_receipt *r, enum queue_err err);
 
 #endif

@@ -199,6 +199,36 @@ static void a_message_has_one_timer_of_each_kind_and_takes_them_along(void **sta
 	queue_view_end(k->q);
 }
 
+static void the_report_timer_stays_while_a_report_is_owed(void **state)
+{
+	struct kit *k = *state;
+	struct queue_rcpt r[2] = { kit_rcpt("a@x", "mx:x"), kit_rcpt("b@x", "mx:x") };
+	struct queue_outcome o = { .kind = QUEUE_BOUNCED, .at_ms = MS + 10, .report_owed = true, .reply = "550 no" };
+	struct queue_op *op;
+	uint64_t id;
+
+	assert_int_equal(kit_accept(k, kit_envelope(MS), r, 2, 1, 10), QUEUE_OK);
+	id = k->id;
+	assert_int_equal(kit_settle(k, id, o), QUEUE_OK);
+	o.n = 1;
+	o.at_ms = MS + 20;
+	assert_int_equal(kit_settle(k, id, o), QUEUE_OK);
+	k->timer_news = 0;
+	op = queue_op_new(k->q); /* the report about the first, begun before the second failed */
+	queue_op_reported(op, id, 0);
+	queue_op_timer_drop(op, (struct queue_timer){ MS + 10, QUEUE_TIMER_REPORT, id });
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_true(has_timer(k, (struct queue_timer){ MS + 10, QUEUE_TIMER_REPORT, id }));
+	assert_int_equal(k->timer_news, 1);
+	assert_int_equal(model_verify(k), 0);
+	op = queue_op_new(k->q);
+	queue_op_reported(op, id, 1);
+	queue_op_timer_drop(op, (struct queue_timer){ MS + 10, QUEUE_TIMER_REPORT, id });
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_false(has_timer(k, (struct queue_timer){ MS + 10, QUEUE_TIMER_REPORT, id }));
+	assert_int_equal(kit_stats(k).messages, 0);
+}
+
 static void timers_of_lanes_come_and_go(void **state)
 {
 	struct kit *k = *state;
@@ -370,6 +400,7 @@ int main(void)
 		TEST(a_flows_timer_cannot_be_dropped_while_it_has_mail),
 		TEST(mail_with_a_release_time_is_due_then),
 		TEST(a_message_has_one_timer_of_each_kind_and_takes_them_along),
+		TEST(the_report_timer_stays_while_a_report_is_owed),
 		TEST(timers_of_lanes_come_and_go),
 		TEST(lanes_are_kept_by_name),
 		TEST(values_of_others_are_kept_bytes_for_bytes),
