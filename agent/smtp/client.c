@@ -11,7 +11,6 @@ enum {
 	SEND_MAX = 64 * 1024,      /* bytes of one CLIENT_SEND; a driver's buffer holds several */
 	GROUP_MIN = 32 * 1024,     /* bytes of a body that are worth a write of their own */
 	OUT_MAX = 4 * 1024 * 1024, /* more than the largest envelope and the largest encoded piece of a body together */
-	RCPTS_MAX = 4000,
 	PEER_TEXT_MAX = 256,
 	GREETING_MS = 5 * 60 * 1000, /* RFC 5321, 4.5.3.2 */
 	COMMAND_MS = 5 * 60 * 1000,
@@ -307,7 +306,7 @@ bool client_is_ready(const struct client *c)
 
 void client_message(struct client *c, const struct client_message *message, int64_t now_ms)
 {
-	assert(client_is_ready(c) && message->rcpt_count > 0 && message->rcpt_count <= RCPTS_MAX);
+	assert(client_is_ready(c) && message->rcpt_count > 0);
 	c->ready = CLIENT_READY_UNSAID;
 	client_mail_begin(c, message, now_ms);
 	client_state_rearm(c, now_ms);

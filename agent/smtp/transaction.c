@@ -4,7 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-enum { NUMBER_RSET, NUMBER_MAIL, NUMBER_RCPT, WORDS_MAX = 256 * 1024, ADDRESS_MAX = 512 };
+enum { NUMBER_RSET, NUMBER_MAIL, NUMBER_RCPT, WORDS_MAX = 256 * 1024, ADDRESS_MAX = 512, ASKED_MAX = 4000 };
 
 static size_t number_data(const struct transaction *t)
 {
@@ -107,6 +107,7 @@ void transaction_begin(struct transaction *t, const struct client_message *messa
 		       const struct ehlo *offer)
 {
 	struct reply own = { .text = SPAN("the recipient's address cannot be sent in SMTP"), .status = { 5, 1, 3 } };
+	struct reply surplus = { .text = SPAN("more recipients than fit in one transaction") };
 	char text[160];
 
 	assert(t->state == TRANSACTION_FREE);
@@ -123,7 +124,9 @@ void transaction_begin(struct transaction *t, const struct client_message *messa
 	for (size_t i = 0; i < message->rcpt_count; i++) {
 		const char *address = message->rcpts[i].address;
 
-		if (*address && is_sendable(address, message->smtputf8))
+		if (t->asked == ASKED_MAX)
+			decide(&t->rcpts[i], CLIENT_UNTRIED, CLIENT_AT_IDLE, keep(t, &surplus));
+		else if (*address && is_sendable(address, message->smtputf8))
 			t->order[t->asked++] = i;
 		else
 			decide(&t->rcpts[i], CLIENT_PERMANENT, CLIENT_AT_RCPT, keep(t, &own));

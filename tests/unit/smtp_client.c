@@ -179,6 +179,35 @@ static void a_large_envelope_leaves_in_bounded_pieces(void **state)
 	client_free(c);
 }
 
+static void recipients_beyond_the_most_are_left_for_the_next_transaction(void **state)
+{
+	enum { COUNT = 4010 };
+	struct client *c = open_session("PIPELINING");
+	struct client_rcpt *rcpts = mem_calloc(COUNT, sizeof(*rcpts));
+	struct client_message message = { .sender = "a@example.com", .rcpts = rcpts, .rcpt_count = COUNT };
+	struct client_action a;
+	size_t untried = 0;
+
+	(void)state;
+	for (size_t i = 0; i < COUNT; i++)
+		rcpts[i].address = "b@example.net";
+	client_message(c, &message, 0);
+	while (step(c, &a) == CLIENT_SEND)
+		continue;
+	for (size_t i = 0; i < 4001; i++)
+		say(c, "250 ok\r\n");
+	say(c, "354 go\r\n");
+	for (; step(c, &a) == CLIENT_RCPT_RESULT; untried++) {
+		assert_int_equal(a.result.outcome, CLIENT_UNTRIED);
+		assert_int_equal(a.result.rcpt, 4000 + untried);
+	}
+	assert_int_equal(untried, 10);
+	assert_int_equal(a.kind, CLIENT_READY);
+	expect(c, CLIENT_WANT_BODY);
+	client_free(c);
+	mem_free(rcpts);
+}
+
 static void a_secret_does_not_stay_in_the_output(void **state)
 {
 	struct client_config config = {
@@ -301,6 +330,7 @@ int main(void)
 		cmocka_unit_test(a_large_body_leaves_in_bounded_pieces),
 		cmocka_unit_test(a_reply_before_the_last_piece_is_early),
 		cmocka_unit_test(a_large_envelope_leaves_in_bounded_pieces),
+		cmocka_unit_test(recipients_beyond_the_most_are_left_for_the_next_transaction),
 		cmocka_unit_test(a_secret_does_not_stay_in_the_output),
 		cmocka_unit_test(what_is_learnt_of_the_server_is_told),
 		cmocka_unit_test(a_body_after_the_end_of_the_session_is_ignored),

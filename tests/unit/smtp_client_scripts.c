@@ -312,6 +312,12 @@ static void pass_time(struct player *p)
 	run(p);
 }
 
+static void expect_nothing_more(struct player *p)
+{
+	if (p->did_read != p->did_count || !buf_is_empty(&p->line))
+		wrong(p, "more was said or done than the script has up to here");
+}
+
 static void play_line(struct player *p)
 {
 	switch (p->at->kind) {
@@ -396,12 +402,13 @@ static int64_t play(const struct script *script, int64_t cut)
 	run(p);
 	for (size_t i = 0; i < script->count; i++) {
 		p->at = &script->lines[i];
+		if (p->at->kind == SCRIPT_PEER || p->at->kind == SCRIPT_EVENT || p->at->kind == SCRIPT_TIME)
+			expect_nothing_more(p);
 		if (p->at->kind == SCRIPT_PEER)
 			i = play_group(p, i);
 		play_line(p);
 	}
-	if (p->did_read != p->did_count || !buf_is_empty(&p->line))
-		wrong(p, "more was said or done than the script has");
+	expect_nothing_more(p);
 	bytes = p->peer_bytes;
 	free_player(p);
 	return bytes;

@@ -150,6 +150,27 @@ static void a_bad_reader_stays_bad_until_reset(void **state)
 	reply_fini(&reader);
 }
 
+static void a_status_is_taken_only_whole_and_of_the_class_of_the_code(void **state)
+{
+	static const struct {
+		const char *text;
+		unsigned code;
+		bool is_status;
+	} cases[] = { { "4.2.0 x", 450, true },   { "4.2.0", 450, true },     { "5.2.0 x", 450, false },
+		      { "2.0.0 x", 354, false },  { "3.0.0 x", 354, false },  { "4.2.0x", 450, false },
+		      { "4.2", 450, false },      { "4..0 x", 450, false },   { "4.2.1234 x", 450, false },
+		      { "44.2.0 x", 450, false }, { "4.999.999", 450, true }, { "", 450, false } };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+		struct reply_status status;
+		struct span rest;
+
+		if (reply_status_parse(span_str(cases[i].text), cases[i].code, &status, &rest) != cases[i].is_status)
+			fail_msg("%s", cases[i].text);
+	}
+}
+
 static void one_reader_reads_one_reply_after_the_other(void **state)
 {
 	struct reply_reader reader;
@@ -307,6 +328,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(every_row_reads_the_same_however_it_is_cut),
 		cmocka_unit_test(a_bad_reader_stays_bad_until_reset),
+		cmocka_unit_test(a_status_is_taken_only_whole_and_of_the_class_of_the_code),
 		cmocka_unit_test(one_reader_reads_one_reply_after_the_other),
 		cmocka_unit_test(a_line_has_a_longest_length),
 		cmocka_unit_test(a_line_without_end_is_refused_before_it_ends),
