@@ -13,11 +13,12 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 		    struct chance *chance, struct moment now)
 {
 	bool is_new = !n->is_offline;
+	bool is_worse = n->is_offline && n->dns_only && !dns_only; /* literal addresses went on, until now */
 
 	n->is_probing = false;
 	if (is_new)
 		n->offline_wall_ms = now.wall_ms;
-	else if (now.boot_ms < n->retry_boot_ms)
+	else if (now.boot_ms < n->retry_boot_ms && !is_worse)
 		return false; /* several lanes found out together */
 	n->is_offline = true;
 	n->dns_only = dns_only;
