@@ -80,6 +80,15 @@ static const char *verdict(const struct status *status, enum look_colour *out_co
 					       : "All is well: no mail is waiting.";
 }
 
+static void show_advice(const struct status *status, const char *advice)
+{
+	char cell[CELL_SIZE];
+
+	if (advice[0])
+		printf("      %s-> %s%s\n", look_colour(status->cli, LOOK_YELLOW),
+		       look_text(advice, 0, cell, sizeof cell), look_colour(status->cli, LOOK_PLAIN));
+}
+
 static void show_head(const struct status *status)
 {
 	enum look_colour colour;
@@ -87,6 +96,8 @@ static void show_head(const struct status *status)
 	char age[LOOK_SIZE], path[CELL_SIZE];
 
 	printf("%s%s%s\n", look_colour(status->cli, colour), sentence, look_colour(status->cli, LOOK_PLAIN));
+	if (talk_text(status->whole, "paused_by")[0])
+		show_advice(status, "sendoff resume");
 	printf("sendoffd %s, up for %s, %s%s\n", talk_text(status->whole, "version"),
 	       look_age((int64_t)number(status, "started_ms"), status->now_ms, age),
 	       file[0] ? "configured by " : "with built-in defaults", look_text(file, 0, path, sizeof path));
@@ -116,15 +127,6 @@ static void show_counts(const struct status *status)
 }
 
 /* ---------------------------------------------------------------- lanes */
-
-static void show_advice(const struct status *status, const char *advice)
-{
-	char cell[CELL_SIZE];
-
-	if (advice[0])
-		printf("      %s-> %s%s\n", look_colour(status->cli, LOOK_YELLOW),
-		       look_text(advice, 0, cell, sizeof cell), look_colour(status->cli, LOOK_PLAIN));
-}
 
 /* The first name of the target that mail waits for. */
 static uint64_t waiting_for(const struct status *status, const char *name)
@@ -280,8 +282,6 @@ static void show(const struct status *status)
 	show_disk(status);
 	if (talk_bool(status->whole, "closed"))
 		printf("New mail is refused just now: a drain with --close is at work.\n");
-	if (talk_text(status->whole, "paused_by")[0])
-		show_advice(status, "sendoff resume");
 }
 
 /* One object, the lanes and targets in it. */
