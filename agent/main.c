@@ -35,7 +35,7 @@ enum {
 	REPORT_MAX = 64 * 1024,
 	DESCRIPTORS = 65536,
 	STOP_MS = 4500,      /* for what is being received and sent to come to its end */
-	STOP_WRITE_MS = 200, /* of it at the very end: last replies leave */
+	STOP_WRITE_MS = 100, /* and then for last replies to leave */
 };
 
 struct agent {
@@ -395,7 +395,6 @@ static int bind_sockets(struct agent *agent)
 		.loop = agent->loop, .config = agent->config, .inherited_fd = -1, .reload = reload, .arg = agent
 	};
 
-	errno = 0;
 	agent->submission = submission_new(&submission, agent->why, WHY_SIZE);
 	if (!agent->submission)
 		return fail(agent, EX_UNAVAILABLE, "cannot listen: %s", agent->why);
@@ -442,6 +441,8 @@ static void log_start(struct agent *agent)
 	buf_init(&names, 4096);
 	buf_init(&hosts, 4096);
 	submission_names(agent->submission, &names);
+	if (agent->config->smarthost_count == 0)
+		buf_append_str(&hosts, "none");
 	for (size_t i = 0; i < agent->config->smarthost_count; i++)
 		buf_printf(&hosts, "%s%s", i ? ", " : "", agent->config->smarthosts[i].name);
 	queue_stats(agent->queue, &stats);
@@ -490,7 +491,8 @@ static int start(struct agent *agent)
 /* Also what was only half started. The queue answers everything it was given before its askers go. */
 static void end(struct agent *agent)
 {
-	if (agent->queue)
+	/* An answer may lead to one more operation; not to endless ones, since nothing new comes in. */
+	for (int i = 0; agent->queue && i < 100 && (i == 0 || !queue_is_idle(agent->queue)); i++)
 		queue_wait(agent->queue);
 	control_free(agent->control);
 	delivery_free(agent->delivery);
