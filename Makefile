@@ -94,7 +94,7 @@ endef
 PROGRAMS := $(addprefix $(BUILD)/,sendoffd sendoff sendmail sendoff-helper)
 
 .PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench lint format coverage \
-	install uninstall clean deps tests sim
+	install uninstall clean deps tests fuzz-programs
 all: $(PROGRAMS)
 
 $(BUILD)/%.o: %.c
@@ -145,6 +145,7 @@ $(BUILD)/tests/fuzz/$(1): $(BUILD)/tests/fuzz/$(1).o $(fuzz_main) $(call archive
 endef
 $(foreach t,$(notdir $(fuzz_bin)),$(eval $(call fuzz_rule,$(t))))
 
+fuzz-programs: $(fuzz_bin)
 tests: $(unit_bin) $(fuzz_bin)
 
 # Unit tests, scripts, queue crash test and corpora in this MODE. ROOM=queue runs one room's only.
@@ -176,7 +177,8 @@ test:
 
 FUZZ_SECONDS ?= 60
 fuzz:
-	$(MAKE) MODE=fuzz tests
+	@tests/install-deps test
+	$(MAKE) MODE=fuzz fuzz-programs
 	tests/run-fuzz build/fuzz $(FUZZ_SECONDS) $(TARGET)
 
 bench:
