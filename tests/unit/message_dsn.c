@@ -253,6 +253,19 @@ static void utf8_takes_a_form_of_ascii(void **state)
 	free(report);
 }
 
+static void bytes_that_are_no_text_become_question_marks(void **state)
+{
+	struct dsn_rcpt rcpt = { .address = "\xff\xe4@x", .orcpt = "rfc822;\xf0@y", .action = DSN_FAILED };
+	struct dsn_report r = report_of(&rcpt, 1);
+	char *report = write_report(&r, NULL);
+
+	(void)state;
+	assert_clean(report);
+	assert_non_null(strstr(report, "Final-Recipient: rfc822; ??@x\r\n"));
+	assert_non_null(strstr(report, "Original-Recipient: rfc822; ?@y\r\n"));
+	free(report);
+}
+
 static void a_whole_original_is_streamed_between_head_and_tail(void **state)
 {
 	struct dsn_report r = report_of(&failed, 1);
@@ -350,6 +363,7 @@ static void advice_goes_by_the_longest_prefix(void **state)
 	(void)state;
 	assert_string_not_equal(dsn_words_advice("5.1.1"), dsn_words_advice("5.1.10"));
 	assert_string_equal(dsn_words_advice("5.1.99"), dsn_words_advice("5.1.0"));
+	assert_string_equal(dsn_words_advice("5.1.11"), dsn_words_advice("5.1.0"));
 	assert_string_equal(dsn_words_advice("5.0.0"), "");
 	assert_string_equal(dsn_words_advice("2.1.5"), "");
 }
@@ -386,6 +400,7 @@ int main(void)
 		cmocka_unit_test(each_kind_of_news_has_its_words),
 		cmocka_unit_test(text_from_outside_cannot_start_a_line),
 		cmocka_unit_test(utf8_takes_a_form_of_ascii),
+		cmocka_unit_test(bytes_that_are_no_text_become_question_marks),
 		cmocka_unit_test(a_whole_original_is_streamed_between_head_and_tail),
 		cmocka_unit_test(many_long_recipients_fit_the_promised_size),
 		cmocka_unit_test(a_full_buffer_is_told),

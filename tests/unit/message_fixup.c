@@ -233,6 +233,8 @@ static void an_endless_header_passes_with_a_trace_field_only(void **state)
 		for (size_t at = 0; at < len; at++) /* many fields */
 			text[at] = "X-A: b\r\n"[at % 8];
 		check_endless(span_of(text, len), pieces[i], true, RECEIVED, "");
+		memcpy(text + len - 8, "\r\n\r\nbody", 8); /* it ends, but too late */
+		check_endless(span_of(text, len), pieces[i], true, RECEIVED, "");
 		memset(text + 5, 'x', len - 5); /* one endless field */
 		check_endless(span_of(text, len), pieces[i], true, RECEIVED, "");
 		memset(text, 'x', len); /* one endless line that is no field */
