@@ -19,7 +19,7 @@
 enum {
 	BACKLOG = 1024,
 	ACCEPT_AT_ONCE = 32, /* connections taken in one turn, so that others have their turn too */
-	RETRY_MS = 200,      /* after running out of descriptors or memory */
+	RETRY_MS = 1000,     /* after running out of descriptors or memory */
 	FIRST_INHERITED = 3, /* sd_listen_fds(3) */
 };
 

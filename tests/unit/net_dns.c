@@ -197,19 +197,28 @@ static void on_tcp(struct loop_io *io, int events)
 	loop_io_set(&s->peer, LOOP_READ);
 }
 
+/* Port 0: any that is free for both UDP and TCP. */
 static void server_start_at(struct server *s, const char *where)
 {
 	struct sockaddr_storage addr;
 	socklen_t len;
+	int one_more = 1;
 
 	*s = (struct server){ .ttl = 300, .list_a = "192.0.2.1", .list_aaaa = "", .peer_fd = -1 };
-	assert_true(addr_parse(where, 0, &addr, &len));
-	s->udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	s->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-	assert_int_equal(bind(s->udp_fd, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(getsockname(s->udp_fd, (struct sockaddr *)&addr, &len), 0);
-	assert_int_equal(bind(s->tcp_fd, (struct sockaddr *)&addr, len), 0);
-	assert_int_equal(listen(s->tcp_fd, 5), 0);
+	for (int tries = 0; tries < 50; tries++) {
+		assert_true(addr_parse(where, 0, &addr, &len));
+		s->udp_fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		s->tcp_fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+		setsockopt(s->tcp_fd, SOL_SOCKET, SO_REUSEADDR, &one_more, sizeof(one_more));
+		if (bind(s->udp_fd, (struct sockaddr *)&addr, len) == 0 &&
+		    getsockname(s->udp_fd, (struct sockaddr *)&addr, &len) == 0 &&
+		    bind(s->tcp_fd, (struct sockaddr *)&addr, len) == 0 && listen(s->tcp_fd, 5) == 0)
+			break;
+		close(s->udp_fd);
+		close(s->tcp_fd);
+		s->udp_fd = -1;
+	}
+	assert_true(s->udp_fd >= 0);
 	addr_text(&addr, s->address);
 	loop_io_init(&s->udp, loop, s->udp_fd, on_udp);
 	loop_io_set(&s->udp, LOOP_READ);
@@ -467,7 +476,7 @@ static void silence_is_told_as_silence_in_time(void **state)
 	one.a = one.aaaa = SILENCE;
 	start(1, 150);
 	assert_int_equal(ask("mx.example.org"), DNS_SILENT);
-	assert_in_range(clock_boot_ms() - before, 140, 1500);
+	assert_in_range(clock_boot_ms() - before, 140, 4000);
 	assert_non_null(strstr(result.text, one.address));
 }
 
@@ -647,7 +656,22 @@ static void without_a_resolver_it_says_so_at_once(void **state)
 	assert_non_null(strstr(result.text, "no resolver is known"));
 	write_file(resolv, "search example.org\n");
 	assert_int_equal(ask("mx.example.org"), DNS_SILENT);
-	assert_true(clock_boot_ms() - before < 500);
+	assert_true(clock_boot_ms() - before < 3000);
+}
+
+static void write_resolv(int last)
+{
+	char line[64];
+
+	/* An address of our own, so that two runs of this test do not meet. */
+	snprintf(line, sizeof(line), "nameserver 127.%d.%d.%d\n", getpid() >> 8 & 0xff, getpid() & 0xff, last);
+	(void)unlink(resolv); /* as NetworkManager does it: a new file in place of the old */
+	write_file(resolv, line);
+	snprintf(line, sizeof(line), "127.%d.%d.%d:53", getpid() >> 8 & 0xff, getpid() & 0xff, last);
+	if (one.udp_fd < 0)
+		server_start_at(&one, line);
+	else if (two.udp_fd < 0)
+		server_start_at(&two, line);
 }
 
 static void a_changed_resolv_conf_is_used_from_the_next_question_on(void **state)
@@ -657,21 +681,18 @@ static void a_changed_resolv_conf_is_used_from_the_next_question_on(void **state
 		skip(); /* resolv.conf knows port 53 only */
 	server_stop(&one);
 	server_stop(&two);
-	server_start_at(&one, "127.53.0.1:53");
-	server_start_at(&two, "127.53.0.2:53");
-	two.list_a = "192.0.2.22";
-	write_file(resolv, "nameserver 127.53.0.1\n");
+	one.udp_fd = two.udp_fd = -1;
+	write_resolv(1);
 	start(0, 0);
 	assert_int_equal(ask("mx.example.org"), DNS_OK);
 	assert_string_equal(addresses(), "192.0.2.1");
-	/* As NetworkManager does it: a new file in place of the old. */
-	assert_int_equal(unlink(resolv), 0);
-	write_file(resolv, "nameserver 127.53.0.2\n");
+	write_resolv(2);
+	two.list_a = "192.0.2.22";
 	assert_int_equal(ask("mx.example.org"), DNS_OK);
 	assert_string_equal(addresses(), "192.0.2.22");
 	assert_int_equal(unlink(resolv), 0);
 	assert_int_equal(ask("mx.example.org"), DNS_SILENT);
-	write_file(resolv, "nameserver 127.53.0.1\n");
+	write_resolv(1);
 	assert_int_equal(ask("mx.example.org"), DNS_OK);
 	assert_string_equal(addresses(), "192.0.2.1");
 }

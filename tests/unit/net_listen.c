@@ -284,7 +284,7 @@ static void out_of_descriptors_it_waits_and_comes_back(void **state)
 	assert_in_range(turns, 1, 30); /* no busy loop */
 	while (held)
 		close(hoard[--held]);
-	assert_true(PUMP(loop, taken_count == 1, 2000));
+	assert_true(PUMP(loop, taken_count == 1, 5000));
 	setrlimit(RLIMIT_NOFILE, &old);
 	close(caller);
 }
@@ -309,8 +309,8 @@ static void an_end_of_a_pause_ends_the_wait_for_descriptors(void **state)
 		close(hoard[--held]);
 	before = clock_boot_ms();
 	listen_pause(l, false);
-	assert_true(PUMP(loop, taken_count == 1, 2000));
-	assert_true(clock_boot_ms() - before < 150);
+	assert_true(PUMP(loop, taken_count == 1, 5000));
+	assert_true(clock_boot_ms() - before < 900);
 	setrlimit(RLIMIT_NOFILE, &old);
 	close(caller);
 }

@@ -66,7 +66,7 @@ static void a_timer_fires_once_and_not_before_its_time(void **state)
 	loop_timer_in(&t.timer, 30);
 	due = t.timer.at_ms;
 	assert_true(PUMP(loop, told, 2000));
-	assert_in_range(t.fired_ms, due, due + 500);
+	assert_in_range(t.fired_ms, due, due + 1500);
 	PUMP_IDLE(loop, 60);
 	assert_string_equal(story, "t");
 	assert_true(t.timer.at_ms == INT64_MAX);
@@ -305,10 +305,10 @@ static void a_turn_waits_no_longer_than_it_may(void **state)
 
 	(void)state;
 	loop_turn(loop, 30);
-	assert_in_range(clock_boot_ms() - before, 25, 1000);
+	assert_in_range(clock_boot_ms() - before, 25, 3000);
 	before = clock_boot_ms();
 	loop_turn(loop, 0);
-	assert_in_range(clock_boot_ms() - before, 0, 20);
+	assert_in_range(clock_boot_ms() - before, 0, 500);
 }
 
 int main(void)
