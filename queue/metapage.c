@@ -7,8 +7,7 @@
 #include <unistd.h>
 
 /* LMDB 0.9's data format 1: native byte order and word size. */
-#define MAGIC   0xBEEFC0DEu
-#define NO_PAGE UINT64_MAX
+#define MAGIC 0xBEEFC0DEu
 enum {
 	FORMAT = 1,
 	META_FLAG = 0x08,
@@ -41,7 +40,7 @@ static bool tree_is_sane(const struct meta *m, int tree, uint16_t flags)
 	if ((t->flags & ~NO_SUBDIR) != flags || t->branch_pages > m->last_page || t->leaf_pages > m->last_page ||
 	    t->overflow_pages > m->last_page)
 		return false;
-	if (t->root == NO_PAGE)
+	if (t->root == METAPAGE_NONE)
 		return t->depth == 0 && t->entries == 0;
 	return t->depth > 0 && t->depth <= DEPTH_MAX && t->root >= 2 && t->root <= m->last_page;
 }
@@ -64,7 +63,12 @@ static bool numbers_are_sane(const struct meta m[2])
 	       (even > odd ? even - odd : odd - even) <= 1;
 }
 
-enum queue_err metapage_check(int fd, char *why, size_t why_size)
+static struct metapage_tree tree_of(const struct tree *t)
+{
+	return (struct metapage_tree){ .root = t->root, .depth = t->depth };
+}
+
+enum queue_err metapage_read(int fd, struct metapage *out, char *why, size_t why_size)
 {
 	struct meta m[2];
 	const struct meta *newest;
@@ -75,8 +79,10 @@ enum queue_err metapage_check(int fd, char *why, size_t why_size)
 		snprintf(why, why_size, "%s", strerror(errno));
 		return QUEUE_IO;
 	}
-	if (st.st_size == 0)
+	if (st.st_size == 0) {
+		*out = (struct metapage){ 0 };
 		return QUEUE_OK;
+	}
 	for (int i = 0; i < 2; i++) {
 		got = pread(fd, &m[i], sizeof m[i], i ? m[0].trees[0].pad : 0);
 		if (got < 0) {
@@ -99,5 +105,9 @@ enum queue_err metapage_check(int fd, char *why, size_t why_size)
 			 (unsigned long long)st.st_size);
 		return QUEUE_DAMAGED;
 	}
+	*out = (struct metapage){ .page_bytes = newest->trees[0].pad,
+				  .last_page = newest->last_page,
+				  .free_list = tree_of(&newest->trees[0]),
+				  .trees = tree_of(&newest->trees[1]) };
 	return QUEUE_OK;
 }

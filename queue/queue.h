@@ -374,11 +374,12 @@ void queue_stats(struct queue *q, struct queue_stats *out);
 /* ---------------------------------------------------------------- upkeep */
 
 /* Walks everything in bounded steps (a message with its body, or some hundred small records): *position starts all
- * zero; QUEUE_OK: more to do; QUEUE_NOT_FOUND: finished. Each finding is handed to `say`. Checks records, schedule
- * against recipients, chunks and digests. */
+ * zero; QUEUE_OK: more to do; QUEUE_NOT_FOUND: finished. Each finding is handed to `say`. Checks the file's pages
+ * (when these are damaged it stops there with QUEUE_DAMAGED), records, schedule against recipients, chunks, digests. */
 struct queue_verify {
 	uint64_t messages, findings;
-	int stage; /* private, as the rest */
+	bool has_pages; /* private, as the rest */
+	int stage;
 	uint8_t key[512];
 	size_t key_len;
 };

@@ -1,10 +1,11 @@
 #include "queue/flow.h"
 #include "queue/internal.h"
 #include "queue/key.h"
+#include "queue/pagecheck.h"
 
 #include <string.h>
 
-enum { RECORDS_A_STEP = 256 };
+enum { RECORDS_A_STEP = 256, PAGES_CHECKED = 100000 };
 
 /* One step of a verification. */
 struct check {
@@ -303,6 +304,18 @@ static void remember(struct queue_verify *p, struct queue_bytes key)
 	memcpy(p->key, key.data, p->key_len);
 }
 
+/* First: LMDB, and so everything else here, would follow a damaged page anywhere. */
+static enum queue_err check_pages(struct check *c)
+{
+	char why[160];
+	enum queue_err err = pagecheck_file(store_fd(c->q->store), PAGES_CHECKED, why, sizeof why);
+
+	c->position->has_pages = err == QUEUE_OK;
+	if (err != QUEUE_OK)
+		find(c, 0, why);
+	return err;
+}
+
 enum queue_err queue_verify_step(struct queue *q, struct queue_verify *position,
 				 void (*say)(void *arg, uint64_t id, const char *finding), void *arg)
 {
@@ -313,6 +326,8 @@ enum queue_err queue_verify_step(struct queue *q, struct queue_verify *position,
 
 	if (!c.v)
 		return QUEUE_IO;
+	if (!position->has_pages)
+		return check_pages(&c);
 	if (position->stage >= STAGES)
 		return QUEUE_NOT_FOUND;
 	for (int i = 0; i < RECORDS_A_STEP && position->messages == messages; i++) {

@@ -1,6 +1,6 @@
 #include "queue/store.h"
 
-#include "queue/metapage.h"
+#include "queue/pagecheck.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -11,6 +11,9 @@
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
+
+/* Looked at before LMDB is let at the file: all of a small queue, and little enough of a large one. */
+enum { PAGES_AT_OPEN = 2048 };
 
 static const char *const tree_names[STORE_TREES] = { "mail", "schedule", "state", "history" };
 
@@ -100,7 +103,7 @@ static enum queue_err check_file(const struct store_config *c, char *why, size_t
 
 	if (fd < 0)
 		return errno == ENOSPC || errno == EDQUOT ? QUEUE_DISK_FULL : QUEUE_IO;
-	err = metapage_check(fd, problem, sizeof problem);
+	err = pagecheck_file(fd, PAGES_AT_OPEN, problem, sizeof problem);
 	close(fd);
 	if (err != QUEUE_OK)
 		snprintf(why, why_size, "%s %s", c->path, problem);

@@ -34,7 +34,7 @@ struct store_txn {
 	uint64_t writes;    /* puts and deletes so far */
 };
 
-/* Opens or creates the file with mode 0600. The file is looked at before LMDB maps it (metapage.h). `why` gets one
+/* Opens or creates the file with mode 0600. The file is looked at before LMDB maps it (pagecheck.h). `why` gets one
  * line for people. */
 enum queue_err store_open(const struct store_config *config, struct store **out_store, char *why, size_t why_size);
 void store_close(struct store *s);

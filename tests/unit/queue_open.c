@@ -142,15 +142,26 @@ static void flip(struct kit *k, off_t at, uint8_t bits)
 	close(fd);
 }
 
-/* In a child, so that a crash is seen as one. 0: opened and closed. */
+static void ignore(void *arg, uint64_t id, const char *finding)
+{
+	(void)arg;
+	(void)id;
+	(void)finding;
+}
+
+/* In a child, so that a crash is seen as one. 0: opened, walked whatever is found, and closed. */
 static int open_in_child(struct kit *k)
 {
 	pid_t pid = fork();
 	int status = 0;
 
 	if (pid == 0) {
+		struct queue_verify v = { 0 };
 		enum queue_err err = kit_open(k);
 
+		alarm(20);
+		while (err == QUEUE_OK && queue_verify_step(k->q, &v, ignore, NULL) == QUEUE_OK)
+			queue_view_end(k->q);
 		queue_close(k->q);
 		_exit(err);
 	}
@@ -179,6 +190,36 @@ static void no_flipped_bit_of_the_first_pages_crashes_the_opening(void **state)
 		}
 	}
 	assert_true(refused > 50);
+	assert_int_equal(kit_open(k), QUEUE_OK);
+	assert_int_equal(kit_stats(k).messages, 50);
+}
+
+/* Where LMDB would follow a wild number: heads and offsets of pages. */
+static void no_flipped_bit_of_a_small_queues_pages_crashes_it(void **state)
+{
+	struct kit *k = *state;
+	uint64_t used, random = (uint64_t)getpid() << 20 | 1;
+	int refused = 0;
+
+	fill(k);
+	assert_int_equal(kit_open(k), QUEUE_OK);
+	used = kit_stats(k).used_bytes;
+	kit_close(k);
+	for (int i = 0; i < 80; i++) {
+		off_t at;
+		int err;
+
+		random = random * 6364136223846793005u + 1442695040888963407u;
+		at = (off_t)(2 + (random >> 33) % (used / 4096 - 2)) * 4096 + (off_t)(random >> 20) % 64;
+		flip(k, at, (uint8_t)(1 << i % 8));
+		err = open_in_child(k);
+		if (err != QUEUE_OK && err != QUEUE_DAMAGED)
+			print_message("bit %d of byte %lld: %d\n", i % 8, (long long)at, err);
+		assert_true(err == QUEUE_OK || err == QUEUE_DAMAGED);
+		refused += err == QUEUE_DAMAGED;
+		flip(k, at, (uint8_t)(1 << i % 8));
+	}
+	assert_true(refused > 3);
 	assert_int_equal(kit_open(k), QUEUE_OK);
 	assert_int_equal(kit_stats(k).messages, 50);
 }
@@ -346,6 +387,7 @@ int main(void)
 		TEST(every_length_of_a_cut_file_is_refused_or_whole),
 		TEST(a_file_of_something_else_is_refused),
 		TEST(no_flipped_bit_of_the_first_pages_crashes_the_opening),
+		TEST(no_flipped_bit_of_a_small_queues_pages_crashes_it),
 		TEST(a_newer_schema_is_refused),
 		TEST(a_flipped_bit_in_a_body_withholds_its_last_chunk),
 		TEST(a_flipped_bit_in_a_record_is_damage_not_nonsense),
