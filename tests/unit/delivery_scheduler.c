@@ -522,6 +522,29 @@ static void an_untried_message_is_due_at_once_and_not_counted(void **state)
 	rig_close(&rig);
 }
 
+static void what_is_in_flight_is_passed_over(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+	struct load *first, *second;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	uint64_t id = rig_mail(&rig, (struct rig_mail){ 0 });
+	rig_mail(&rig, (struct rig_mail){ 0 });
+	lane = rig_connect(&rig, "work");
+	first = rig_take(&rig, lane);
+	second = rig_take(&rig, lane);
+	rig_settle(&rig, first, SETTLE_UNTRIED, "");
+	first = rig_take(&rig, lane);
+	assert_true(first->job->id == id);
+	assert_null(rig_take(&rig, lane));
+	rig_settle(&rig, second, SETTLE_DELIVERED, "250 ok");
+	rig_settle(&rig, first, SETTLE_DELIVERED, "250 ok");
+	assert_int_equal(rig_messages(&rig), 0);
+	rig_close(&rig);
+}
+
 static void a_message_that_breaks_connections_twice_waits_for_itself(void **state)
 {
 	struct rig rig;
@@ -571,6 +594,9 @@ static void an_idle_flow_leaves_memory_and_its_timer_brings_it_back(void **state
 	rig_settle(&rig, rig_take(&rig, lane), SETTLE_TEMPORARY, "450 4.2.0 later");
 	assert_null(rig_take(&rig, lane));
 	assert_int_equal(rig.scheduler->flows.count, 1);
+	calendar_rewind(&rig.calendar); /* it looks while the flow's timer is still the old one */
+	rig_turn(&rig);
+	assert_null(rig_take(&rig, lane));
 	rig_pass(&rig, SCHEDULER_REST_MS);
 	assert_true(scheduler_deadline(rig.scheduler) <= rig.now.boot_ms);
 	rig_nothing(&rig);
@@ -699,6 +725,7 @@ int main(void)
 		cmocka_unit_test(offline_all_lanes_wait_and_no_attempt_is_counted),
 		cmocka_unit_test(a_silent_resolver_does_not_stop_literal_addresses),
 		cmocka_unit_test(an_untried_message_is_due_at_once_and_not_counted),
+		cmocka_unit_test(what_is_in_flight_is_passed_over),
 		cmocka_unit_test(a_message_that_breaks_connections_twice_waits_for_itself),
 		cmocka_unit_test(after_a_crash_what_was_in_flight_is_still_due),
 		cmocka_unit_test(an_idle_flow_leaves_memory_and_its_timer_brings_it_back),

@@ -233,6 +233,27 @@ static void mail_that_is_put_off_beyond_its_lifetime_is_given_up(void **state)
 	rig_close(&rig);
 }
 
+static void an_attempt_that_ends_beyond_the_lifetime_was_the_last(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+	struct load *load;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	uint64_t id = rig_mail(&rig, (struct rig_mail){ .lifetime_ms = RIG_HOUR });
+	lane = rig_connect(&rig, "work");
+	load = rig_take(&rig, lane);
+	rig_pass(&rig, RIG_HOUR);
+	rig_turn(&rig);
+	assert_true(rig_has(&rig, id)); /* under way: not given up */
+	rig_settle(&rig, load, SETTLE_TEMPORARY, "450 4.2.0 later");
+	assert_int_equal(rig.settle.bounced, 1);
+	rig_turn(&rig);
+	assert_false(rig_has(&rig, id));
+	rig_close(&rig);
+}
+
 static void time_offline_does_not_take_the_chance_to_deliver(void **state)
 {
 	struct rig rig;
@@ -426,6 +447,7 @@ int main(void)
 		cmocka_unit_test(success_is_reported_only_when_asked_for),
 		cmocka_unit_test(a_sender_is_warned_once_when_mail_is_late),
 		cmocka_unit_test(mail_that_is_put_off_beyond_its_lifetime_is_given_up),
+		cmocka_unit_test(an_attempt_that_ends_beyond_the_lifetime_was_the_last),
 		cmocka_unit_test(time_offline_does_not_take_the_chance_to_deliver),
 		cmocka_unit_test(back_online_old_mail_is_attempted_before_it_expires),
 		cmocka_unit_test(paused_and_held_mail_does_not_expire),
