@@ -78,8 +78,8 @@ class Process:
 class Scratch:
     """One test's folder (short, since socket paths are) and all it started."""
 
-    def __init__(self):
-        self.path = pathlib.Path(tempfile.mkdtemp(prefix="sendoff-e2e-", dir="/tmp"))
+    def __init__(self, parent="/tmp"):
+        self.path = pathlib.Path(tempfile.mkdtemp(prefix="sendoff-e2e-", dir=parent)).resolve()
         self.path.chmod(0o755)
         self.started = []
         self.mounts = []

@@ -31,7 +31,7 @@ def make_certificate(folder, name="localhost"):
 class Postfix:
     """A Postfix instance; needs root, since its master demands it."""
 
-    def __init__(self, scratch, port, user="me", password="secret", **settings):
+    def __init__(self, scratch, port, user="me", password="secret", services=(), **settings):
         if os.geteuid() != 0:
             pytest.skip("Postfix's master only runs as root")
         if not PROGRAMS.exists():
@@ -66,7 +66,7 @@ class Postfix:
             "local_recipient_maps": "", "alias_maps": "", "alias_database": "", **settings,
         }
         (self.dir / "etc" / "main.cf").write_text("".join(f"{k} = {v}\n" for k, v in main.items()))
-        services = ["cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
+        services = [*services, "cleanup unix n - n - 0 cleanup", "qmgr unix n - n 300 1 qmgr",
                     "tlsmgr unix - - n 1000? 1 tlsmgr", "rewrite unix - - n - - trivial-rewrite",
                     "bounce unix - - n - 0 bounce", "defer unix - - n - 0 bounce", "trace unix - - n - 0 bounce",
                     "proxymap unix - - n - - proxymap", "anvil unix - - n - 1 anvil", "virtual unix - n n - - virtual",
