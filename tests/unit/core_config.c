@@ -401,6 +401,10 @@ static const struct {
 	/* includes */
 	{ "include \"nothing.conf\"\n",
 	  "a.conf:1: cannot include nothing.conf: no such file - correct the path or remove the line\n" },
+	{ "include \"none/*.conf\"\n\nfoo = 1\nlimits { errors = 0 }\n",
+	  "a.conf:3: unknown key 'foo' - known here: hostname postmaster log log_level user queue control trust limits "
+	  "retry reconnect timeouts dns listener smarthost route\n"
+	  "a.conf:4: errors = 0 is out of bounds - from 1 to 1000\n" },
 	{ "include \"a.conf\"\n", "a.conf:1: includes nested too deeply - does a file include itself?\n" },
 };
 
@@ -482,6 +486,19 @@ static void included_files_count_where_they_are_included(void **state)
 	assert_string_equal(c->routes[4].name, "r");
 	assert_int_equal(c->routes[4].at.line, 5);
 	config_unref(c);
+}
+
+static void more_files_than_anybody_writes_are_refused(void **state)
+{
+	char name[32];
+
+	assert_int_equal(mkdir("d", 0755), 0);
+	for (int i = 0; i < 256; i++) {
+		snprintf(name, sizeof(name), "d/%03d.conf", i);
+		put(name, "", 0644);
+	}
+	expect_errors(*state, "include \"d/*.conf\"\n",
+		      "a.conf:1: too many files included - does a file include itself?\n");
 }
 
 static void mistakes_in_included_files_have_their_own_lines_and_reload_still_works(void **state)
@@ -768,6 +785,7 @@ int main(void)
 		TEST(a_file_anybody_can_change_is_refused),
 		TEST(a_file_that_was_named_must_exist),
 		TEST(included_files_count_where_they_are_included),
+		TEST(more_files_than_anybody_writes_are_refused),
 		TEST(mistakes_in_included_files_have_their_own_lines_and_reload_still_works),
 		TEST(a_broken_part_makes_no_false_errors_elsewhere),
 		TEST(comments_of_every_kind_are_ignored),

@@ -5,6 +5,7 @@
 #include <cmocka.h>
 
 #include <fcntl.h>
+#include <grp.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -56,15 +57,17 @@ static void root_is_given_up_with_all_groups(void **state)
 	assert_true(child >= 0);
 	if (child == 0) {
 		struct sandbox_user user;
-		gid_t groups[64];
+		gid_t groups[64] = { 0, 4242 };
 		int count;
 
+		if (setgroups(2, groups) < 0)
+			_exit(4);
 		if (sandbox_find("nobody", &user, why, sizeof(why)) || sandbox_become(&user, why, sizeof(why)))
 			_exit(1);
 		sandbox_seal();
 		count = getgroups(64, groups);
 		for (int i = 0; i < count; i++)
-			if (groups[i] == 0)
+			if (groups[i] == 0 || groups[i] == 4242)
 				_exit(2);
 		_exit(getuid() == user.uid && getgid() == user.gid && setuid(0) < 0 && setgid(0) < 0 ? 0 : 3);
 	}
