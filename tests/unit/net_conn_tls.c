@@ -684,7 +684,8 @@ static void tls_bytes_wait_when_the_input_buffer_is_full_and_come_when_there_is_
 	assert_true(PUMP(loop, end_has(&a, 'S') && end_has(&small, 'S'), 5000));
 	small.leave = true;
 	assert_true(conn_write(a.conn, block, sizeof(block)));
-	PUMP_IDLE(loop, 50);
+	assert_true(PUMP(loop, conn_input(small.conn).len == 1000, 3000));
+	PUMP_IDLE(loop, 20);
 	assert_int_equal(conn_input(small.conn).len, 1000);
 	/* The rest of the record is inside the session; no poll will announce it. */
 	small.leave = false;

@@ -153,6 +153,7 @@ static void a_paused_listener_takes_nothing(void **state)
 		fds[i] = call_tcp();
 	pause_after = 2; /* from inside the callback */
 	listen_start(l, on_accepted, NULL);
+	assert_true(PUMP(loop, taken_count == 2, 3000));
 	PUMP_IDLE(loop, 40);
 	assert_int_equal(taken_count, 2);
 	listen_pause(l, false);
