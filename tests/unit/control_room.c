@@ -1033,6 +1033,36 @@ static void a_client_that_goes_in_the_middle_harms_nobody(void **state)
 	json_decref(lines);
 }
 
+static bool operations_are_pending(void)
+{
+	const struct list *first = list_first(&here->room.clients);
+
+	return first && LIST_ENTRY(first, struct client, node)->op_count > 0;
+}
+
+static void answers_of_the_queue_may_come_when_the_client_has_gone(void **state)
+{
+	static const char request[] = "{\"v\":1,\"verb\":\"remove\",\"filter\":{\"all\":true}}\n";
+	struct queue_stats stats;
+	int fd;
+	(void)state;
+
+	for (int i = 0; i < 50; i++)
+		put_one("a@example.org", "b@one.test");
+	fd = connect_as(admin);
+	assert_int_equal(write(fd, request, sizeof request - 1), sizeof request - 1);
+	/* The answers lie ready from here on, and are not fetched. */
+	loop_io_set(&here->queue_io, 0);
+	turn_until(operations_are_pending);
+	client_close(LIST_ENTRY(list_first(&here->room.clients), struct client, node));
+	queue_wait(here->queue);
+	loop_io_set(&here->queue_io, LOOP_READ);
+	queue_view_end(here->queue);
+	queue_stats(here->queue, &stats);
+	assert_true(stats.messages < 50);
+	close(fd);
+}
+
 static void a_client_that_does_not_read_waits_alone(void **state)
 {
 	static const char request[] = "{\"v\":1,\"verb\":\"list\"}\n";
@@ -1179,6 +1209,7 @@ int main(void)
 		TEST(several_requests_on_one_connection_are_answered_in_order),
 		TEST(a_line_without_end_is_cut_off),
 		TEST(a_client_that_goes_in_the_middle_harms_nobody),
+		TEST(answers_of_the_queue_may_come_when_the_client_has_gone),
 		TEST(a_client_that_does_not_read_waits_alone),
 		TEST(the_agents_own_user_is_known_by_the_kernels_word),
 		TEST(too_many_clients_are_turned_away_with_a_word),
