@@ -1,73 +1,37 @@
 #include "delivery/bounce.h"
 
-#include <stdio.h>
 #include <string.h>
 
-#include "base/buf.h"
-#include "base/crypto.h"
 #include "base/mem.h"
-#include "base/text.h"
+#include "delivery/report.h"
 #include "delivery/settle.h"
 #include "log.h"
-#include "message/dsn.h"
-#include "route.h"
 
 enum {
 	AGAIN_MS = 60 * 1000,          /* a report that could not be queued; recipients that were in flight */
 	UNTRIED_AGAIN_MS = 900 * 1000, /* mail that had no attempt yet */
 	TRIED_AGAIN_MS = 2000,
-	TOKEN_SIZE = 33,
 	RCPT_TEXT_MAX = 4096,
 };
 
 enum task_kind { TASK_REPORT, TASK_WARN };
 
-/* One report on its way: head, perhaps the body of the original, tail, operation. */
-struct task {
-	struct list node;
-	struct bounce *bounce;
-	enum task_kind kind;
-	struct queue_timer timer;
-	struct mem_arena arena;
-	struct dsn_rcpt *rcpts;
-	uint32_t *n; /* their numbers */
-	size_t count;
-	bool is_partial; /* more recipients are owed a report than are in this one */
-	const char *sender, *target;
-	char message_id[TOKEN_SIZE + 300];
-	uint32_t uid;
-	bool is_8bit, is_utf8;
-	struct buf text, tail; /* not yet appended */
-	struct queue_receipt *receipt;
-	struct queue_body_reader reader;
-	bool has_reader, has_tail;
-};
-
 void bounce_init(struct bounce *b, struct queue *queue, struct scheduler *scheduler)
 {
 	*b = (struct bounce){ .queue = queue, .scheduler = scheduler, .again_boot_ms = INT64_MAX };
-	list_init(&b->tasks);
+	list_init(&b->reports);
 }
 
-static void task_free(struct task *task)
+static void drop(struct bounce *b, struct report *report)
 {
-	if (!task)
-		return;
-	if (task->has_reader)
-		queue_body_close(&task->reader);
-	queue_receipt_free(task->receipt);
-	buf_fini(&task->text);
-	buf_fini(&task->tail);
-	mem_arena_fini(&task->arena);
-	list_remove(&task->node);
-	task->bounce->count--;
-	mem_free(task);
+	report_free(report);
+	b->count--;
 }
 
 void bounce_fini(struct bounce *b)
 {
-	while (!list_is_empty(&b->tasks))
-		task_free(LIST_ENTRY(list_first(&b->tasks), struct task, node));
+	while (!list_is_empty(&b->reports))
+		drop(b, LIST_ENTRY(list_first(&b->reports), struct report, node));
 }
 
 bool bounce_has_room(const struct bounce *b)
@@ -89,10 +53,10 @@ void bounce_tried(struct bounce *b, struct moment now)
 
 static bool is_at_work(const struct bounce *b, struct queue_timer timer)
 {
-	for (struct list *node = list_first(&b->tasks); node; node = list_next(&b->tasks, node)) {
-		const struct task *task = LIST_ENTRY(node, struct task, node);
+	for (struct list *node = list_first(&b->reports); node; node = list_next(&b->reports, node)) {
+		const struct report *report = LIST_ENTRY(node, struct report, node);
 
-		if (task->timer.id == timer.id && task->timer.kind == timer.kind)
+		if (report->setup.timer.id == timer.id && report->setup.timer.kind == timer.kind)
 			return true;
 	}
 	return false;
@@ -100,44 +64,24 @@ static bool is_at_work(const struct bounce *b, struct queue_timer timer)
 
 /* ---------------------------------------------------------------- who is to be told what */
 
-static struct task *task_new(struct bounce *b, enum task_kind kind, struct queue_timer timer)
+static void done(void *arg, struct report *report, enum queue_err err, uint64_t id);
+
+static struct report *begin(struct bounce *b, struct queue_timer timer, bool is_warning)
 {
-	struct task *task = MEM_NEW(struct task);
-
-	task->bounce = b;
-	task->kind = kind;
-	task->timer = timer;
-	mem_arena_init(&task->arena, (size_t)BOUNCE_RCPTS * RCPT_TEXT_MAX);
-	task->rcpts = mem_arena_alloc(&task->arena, BOUNCE_RCPTS * sizeof *task->rcpts);
-	task->n = mem_arena_alloc(&task->arena, BOUNCE_RCPTS * sizeof *task->n);
-	buf_init(&task->text, 4096);
-	buf_init(&task->tail, 4096);
-	list_append(&b->tasks, &task->node);
-	b->count++;
-	return task;
-}
-
-static const char *keep(struct task *task, const char *text)
-{
-	const char *copy = text[0] ? mem_arena_dup(&task->arena, span_str(text)) : "";
-
-	return copy ? copy : "";
-}
-
-static void add_rcpt(struct task *task, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt,
-		     enum dsn_action action)
-{
-	task->n[task->count] = rcpt->n;
-	task->rcpts[task->count++] = (struct dsn_rcpt){
-		.address = keep(task, rcpt->address),
-		.orcpt = keep(task, rcpt->orcpt),
-		.action = action,
-		.reply = keep(task, rcpt->reply),
-		.host = keep(task, rcpt->host),
-		.last_ms = rcpt->last_ms,
-		.retry_until_ms = envelope->expires_ms,
-		.attempts = rcpt->attempts,
+	struct report_setup setup = {
+		.queue = b->queue,
+		.config = b->scheduler->config,
+		.timer = timer,
+		.is_warning = is_warning,
+		.now_ms = b->now.wall_ms,
+		.done = done,
+		.arg = b,
 	};
+	struct report *report = report_new(&setup);
+
+	list_append(&b->reports, &report->node);
+	b->count++;
+	return report;
 }
 
 static enum dsn_action owed_action(const struct queue_rcpt *rcpt)
@@ -164,256 +108,79 @@ static bool wants_warning(const struct queue_rcpt *rcpt)
 }
 
 /* False: one of the recipients is in flight, or its outcome is; then the report waits for it. */
-static bool collect_owed(struct bounce *b, struct task *task, struct queue_view *view,
+static bool collect_owed(struct bounce *b, struct report *report, struct queue_view *view,
 			 const struct queue_envelope *envelope)
 {
 	struct queue_rcpt rcpt;
 
-	for (uint32_t n = 0; queue_view_rcpt_from(view, task->timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		if (flight_find(&b->scheduler->flight, task->timer.id, rcpt.n))
+	for (uint32_t n = 0; queue_view_rcpt_from(view, report->setup.timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
+		if (flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n))
 			return false;
 		if (!is_owed(&rcpt))
 			continue;
-		if (task->count == BOUNCE_RCPTS) {
-			task->is_partial = true;
+		if (report->count == REPORT_RCPTS) {
+			report->is_partial = true;
 			break;
 		}
-		add_rcpt(task, envelope, &rcpt, owed_action(&rcpt));
+		report_add(report, envelope, &rcpt, owed_action(&rcpt));
 	}
 	return true;
 }
 
 /* False: mail that had no attempt yet is not late, the network was. */
-static bool collect_late(struct bounce *b, struct task *task, struct queue_view *view,
+static bool collect_late(struct bounce *b, struct report *report, struct queue_view *view,
 			 const struct queue_envelope *envelope)
 {
 	struct queue_rcpt rcpt;
 
-	for (uint32_t n = 0; queue_view_rcpt_from(view, task->timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		if (!wants_warning(&rcpt) || flight_find(&b->scheduler->flight, task->timer.id, rcpt.n))
+	for (uint32_t n = 0; queue_view_rcpt_from(view, report->setup.timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
+		if (!wants_warning(&rcpt) || flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n))
 			continue;
 		if (!(envelope->flags & QUEUE_HELD) && !scheduler_is_paused(b->scheduler, rcpt.flow.target) &&
 		    !scheduler_is_tried(b->scheduler, &rcpt))
 			return false;
-		if (task->count < BOUNCE_RCPTS)
-			add_rcpt(task, envelope, &rcpt, DSN_DELAYED);
+		if (report->count < REPORT_RCPTS)
+			report_add(report, envelope, &rcpt, DSN_DELAYED);
 	}
 	return true;
 }
 
-/* ---------------------------------------------------------------- the report */
-
-static void token(char out[TOKEN_SIZE])
+static void failed(struct bounce *b, struct report *report, enum queue_err err)
 {
-	uint8_t random[(TOKEN_SIZE - 1) / 2];
-
-	crypto_random(random, sizeof random);
-	for (size_t i = 0; i < sizeof random; i++)
-		snprintf(out + 2 * i, 3, "%02x", random[i]);
-}
-
-/* Writes the head and the tail; opens the original where it goes along. False: it cannot be read. */
-static bool compose(struct bounce *b, struct task *task, struct queue_view *view, const struct queue_envelope *envelope)
-{
-	const struct config *config = b->scheduler->config;
-	struct queue_bytes first = { "", 0 };
-	char boundary[TOKEN_SIZE], unique[TOKEN_SIZE], id[TEXT_ID_SIZE];
-	size_t max = dsn_head_max(task->count);
-	struct dsn_report report = {
-		.hostname = config->hostname,
-		.from = config->postmaster,
-		.sender = envelope->sender,
-		.report_id = task->message_id,
-		.boundary = boundary,
-		.id = text_id_print(task->timer.id, id),
-		.message_id = envelope->message_id,
-		.subject = envelope->subject,
-		.envid = envelope->envid,
-		.arrival_ms = envelope->arrival_ms,
-		.now_ms = b->now.wall_ms,
-		.rcpts = task->rcpts,
-		.rcpt_count = task->count,
-		.is_8bit = envelope->body != QUEUE_BODY_7BIT,
-	};
-
-	token(boundary);
-	token(unique);
-	snprintf(task->message_id, sizeof task->message_id, "%s@%.255s", unique, config->hostname);
-	report.whole = dsn_wants_whole(envelope->ret == QUEUE_RET_FULL, envelope->size_bytes, task->rcpts, task->count);
-	if (queue_body_open(view, task->timer.id, &task->reader) == QUEUE_OK) {
-		task->has_reader = true;
-		/* A damaged original does not keep the report from its sender. */
-		if (!report.whole && queue_body_next(&task->reader, view, &first) != QUEUE_OK)
-			first = (struct queue_bytes){ "", 0 };
-	} else {
-		report.whole = false;
-	}
-	report.header = dsn_header(span_of(first.data, first.len));
-	buf_fini(&task->text);
-	buf_init(&task->text, max);
-	if (!dsn_head(&task->text, &report) || !dsn_tail(&task->tail, &report))
-		return false;
-	task->is_8bit = dsn_is_8bit(&report);
-	if (task->has_reader && !report.whole) {
-		queue_body_close(&task->reader);
-		task->has_reader = false;
-	}
-	task->is_utf8 = !text_is_ascii(span_str(envelope->sender));
-	task->uid = envelope->uid;
-	task->sender = keep(task, envelope->sender);
-	task->target = keep(task, route_target(config, route_find(config, "", envelope->sender)));
-	return true;
-}
-
-static void failed(struct task *task, enum queue_err err)
-{
-	struct bounce *b = task->bounce;
-
 	if (!b->is_failing)
-		log_event(LOG_LEVEL_ERROR, "report", LOG_ID(task->timer.id), LOG_TEXT("error", queue_err_text(err)),
+		log_event(LOG_LEVEL_ERROR, "report", LOG_ID(report->setup.timer.id),
+			  LOG_TEXT("error", queue_err_text(err)),
 			  LOG_TEXT("doing", "the report to the sender stays owed; trying again"));
 	b->is_failing = true;
 	again(b, AGAIN_MS);
-	task_free(task);
+	drop(b, report);
 }
 
-static void done(void *arg, enum queue_err err, uint64_t id)
+static void done(void *arg, struct report *report, enum queue_err err, uint64_t id)
 {
-	struct task *task = arg;
-	struct bounce *b = task->bounce;
-	struct queue_timer timer = task->timer;
+	struct bounce *b = arg;
+	struct queue_timer timer = report->setup.timer;
 	struct log_field fields[] = {
 		LOG_ID(timer.id),
-		LOG_TEXT("to", task->sender),
-		LOG_TEXT("about", task->kind == TASK_WARN ? "delay" : "outcome"),
-		LOG_NUM("recipients", task->count),
+		LOG_TEXT("to", report->sender),
+		LOG_TEXT("about", report->setup.is_warning ? "delay" : "outcome"),
+		LOG_NUM("recipients", report->count),
 		{ .key = "report", .id = id },
 		{ .key = NULL },
 	};
-	bool is_partial = task->is_partial;
+	bool is_partial = report->is_partial;
 
 	queue_view_end(b->queue);
 	scheduler_answered(b->scheduler);
 	if (err && err != QUEUE_NOT_FOUND) {
-		failed(task, err);
+		failed(b, report, err);
 		return;
 	}
 	b->is_failing = false;
 	log_fields(LOG_LEVEL_NOTICE, "reported", fields);
-	task_free(task);
+	drop(b, report);
 	if (is_partial)
 		bounce_timer(b, timer, b->now);
-}
-
-static void submit(struct task *task)
-{
-	struct bounce *b = task->bounce;
-	const struct config *config = b->scheduler->config;
-	const struct config_route *route = route_find(config, "", task->sender);
-	struct queue_op *op = queue_op_new(b->queue);
-	struct queue_envelope envelope = {
-		.arrival_ms = b->now.wall_ms,
-		.sender = "",
-		.submitter = "self",
-		.uid = task->uid,
-		.origin = "report",
-		.envid = "",
-		.message_id = task->message_id,
-		.subject = task->kind == TASK_WARN ? "Delivery is delayed" : "Delivery report",
-		.ret = QUEUE_RET_HDRS,
-		.body = task->is_8bit ? QUEUE_BODY_8BIT : QUEUE_BODY_7BIT,
-		.flags = QUEUE_REPORT | (task->is_utf8 ? QUEUE_SMTPUTF8 : 0),
-		.expires_ms = b->now.wall_ms + (route ? route->lifetime_ms : config->queue.lifetime_ms),
-	};
-	struct queue_rcpt rcpt = {
-		.address = task->sender,
-		.orcpt = "",
-		.notify = QUEUE_NOTIFY_NEVER,
-		.flow = { .target = task->target, .submitter = "self", .band = 1 },
-		.due_ms = b->now.wall_ms,
-		.reply = "",
-		.host = "",
-	};
-
-	queue_op_accept(op, task->receipt, &envelope, &rcpt, 1);
-	task->receipt = NULL;
-	if (task->kind == TASK_WARN) {
-		queue_op_flags(op, task->timer.id, QUEUE_WARNED, 0, 0);
-	} else {
-		for (size_t i = 0; i < task->count; i++)
-			queue_op_reported(op, task->timer.id, task->n[i]);
-	}
-	/* Operations are applied in the order they were submitted: outcomes that come later set the timer anew. */
-	if (!task->is_partial)
-		queue_op_timer_drop(op, task->timer);
-	queue_op_submit(op, done, task);
-}
-
-/* The next piece to append: what is composed, then the original's chunks, then the tail. False: an error. */
-static bool next_piece(struct task *task, struct span *out, enum queue_err *out_err)
-{
-	struct queue_view *view;
-	struct queue_bytes bytes = { NULL, 0 };
-
-	if (!buf_is_empty(&task->text)) {
-		*out = buf_span(&task->text);
-		return true;
-	}
-	if (task->has_reader) {
-		view = queue_view(task->bounce->queue);
-		*out_err = view ? queue_body_next(&task->reader, view, &bytes) : QUEUE_IO;
-		if (*out_err && *out_err != QUEUE_CORRUPT)
-			return false;
-		*out = span_of(bytes.data, bytes.len);
-		if (bytes.len && *out_err == QUEUE_OK)
-			return true;
-		queue_body_close(&task->reader);
-		task->has_reader = false;
-	}
-	*out = task->has_tail ? span_of("", 0) : buf_span(&task->tail);
-	task->has_tail = true;
-	return true;
-}
-
-static void run(void *arg)
-{
-	struct task *task = arg;
-	struct span piece;
-	enum queue_err err = QUEUE_OK;
-
-	for (;;) {
-		if (!next_piece(task, &piece, &err))
-			break;
-		if (!piece.len) {
-			submit(task);
-			return;
-		}
-		err = queue_receipt_append(task->receipt, piece.data, piece.len);
-		if (err == QUEUE_BUSY) {
-			/* What came from the map or the tail must be at hand when the queue takes bytes again. */
-			if (buf_is_empty(&task->text)) {
-				buf_fini(&task->text);
-				buf_init(&task->text, piece.len);
-				buf_append_span(&task->text, piece);
-			}
-			return;
-		}
-		if (err)
-			break;
-		buf_clear(&task->text);
-	}
-	failed(task, err);
-}
-
-static void start(struct bounce *b, struct task *task, struct queue_view *view, const struct queue_envelope *envelope)
-{
-	if (!compose(b, task, view, envelope)) {
-		failed(task, QUEUE_NO_MEMORY);
-		return;
-	}
-	task->receipt = queue_receipt_new(b->queue);
-	queue_receipt_on_ready(task->receipt, run, task);
-	run(task);
 }
 
 /* ---------------------------------------------------------------- timers */
@@ -426,18 +193,18 @@ static void drop_timer(struct bounce *b, struct queue_timer timer)
 	queue_op_submit(op, NULL, NULL);
 }
 
-static void report(struct bounce *b, struct queue_timer timer, struct queue_view *view,
-		   const struct queue_envelope *envelope)
+static void settle_report(struct bounce *b, struct queue_timer timer, struct queue_view *view,
+			  const struct queue_envelope *envelope)
 {
-	struct task *task = task_new(b, TASK_REPORT, timer);
+	struct report *report = begin(b, timer, false);
 
-	if (!collect_owed(b, task, view, envelope)) {
-		task_free(task);
+	if (!collect_owed(b, report, view, envelope)) {
+		drop(b, report);
 		again(b, AGAIN_MS / 10);
-	} else if (task->count) {
-		start(b, task, view, envelope);
+	} else if (report->count) {
+		report_start(report, view, envelope);
 	} else {
-		task_free(task);
+		drop(b, report);
 		drop_timer(b, timer);
 	}
 }
@@ -445,18 +212,18 @@ static void report(struct bounce *b, struct queue_timer timer, struct queue_view
 static void warn(struct bounce *b, struct queue_timer timer, struct queue_view *view,
 		 const struct queue_envelope *envelope)
 {
-	struct task *task = task_new(b, TASK_WARN, timer);
+	struct report *report = begin(b, timer, true);
 
 	if (!envelope->sender[0] || envelope->flags & QUEUE_WARNED || b->now.wall_ms >= envelope->expires_ms) {
-		task_free(task);
+		drop(b, report);
 		drop_timer(b, timer);
-	} else if (!collect_late(b, task, view, envelope)) {
-		task_free(task);
+	} else if (!collect_late(b, report, view, envelope)) {
+		drop(b, report);
 		again(b, UNTRIED_AGAIN_MS);
-	} else if (task->count) {
-		start(b, task, view, envelope);
+	} else if (report->count) {
+		report_start(report, view, envelope);
 	} else {
-		task_free(task);
+		drop(b, report);
 		drop_timer(b, timer);
 	}
 }
@@ -480,7 +247,7 @@ struct expiry {
 	struct bounce *bounce;
 	uint64_t id;
 	struct mem_arena arena;
-	struct queue_outcome outcomes[BOUNCE_RCPTS];
+	struct queue_outcome outcomes[REPORT_RCPTS];
 	size_t count;
 };
 
@@ -541,12 +308,12 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 
 	e->bounce = b;
 	e->id = timer.id;
-	mem_arena_init(&e->arena, (size_t)BOUNCE_RCPTS * RCPT_TEXT_MAX);
+	mem_arena_init(&e->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
 	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
 		if (!is_waiting(&rcpt))
 			continue;
-		if (e->count == BOUNCE_RCPTS || flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
-			again(b, e->count == BOUNCE_RCPTS ? 0 : AGAIN_MS);
+		if (e->count == REPORT_RCPTS || flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
+			again(b, e->count == REPORT_RCPTS ? 0 : AGAIN_MS);
 			is_left = true;
 		} else if (envelope->flags & QUEUE_HELD || scheduler_is_paused(b->scheduler, rcpt.flow.target) ||
 			   !scheduler_is_tried(b->scheduler, &rcpt)) {
@@ -582,7 +349,7 @@ void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now)
 		return;
 	}
 	switch (timer.kind) {
-	case QUEUE_TIMER_REPORT: report(b, timer, view, &envelope); break;
+	case QUEUE_TIMER_REPORT: settle_report(b, timer, view, &envelope); break;
 	case QUEUE_TIMER_WARN: warn(b, timer, view, &envelope); break;
 	case QUEUE_TIMER_EXPIRE: expire(b, timer, view, &envelope); break;
 	case QUEUE_TIMER_RELEASE: release(b, timer, &envelope); break;

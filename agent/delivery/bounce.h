@@ -20,14 +20,13 @@
 #include "queue/queue.h"
 
 enum {
-	BOUNCE_MAX = 32,    /* reports and expiries under way */
-	BOUNCE_RCPTS = 200, /* recipients in one report; the rest go into the next */
+	BOUNCE_MAX = 32, /* reports and expiries under way */
 };
 
 struct bounce {
 	struct queue *queue;
 	struct scheduler *scheduler;
-	struct list tasks;
+	struct list reports;
 	size_t count;
 	/* Timers that were passed over; the calendar is rewound then. INT64_MAX: none. */
 	int64_t again_boot_ms;

@@ -12,6 +12,7 @@
 #include "delivery/scheduler.h"
 #include "delivery/settle.h"
 #include "delivery/sweep.h"
+#include "delivery/upkeep.h"
 #include "log.h"
 #include "net/netwatch.h"
 
@@ -19,6 +20,7 @@ enum {
 	TIMERS_PER_TURN = 256,  /* so that a burst of expiries does not hold up sessions */
 	SECRET_CHECK_MS = 5000, /* how soon a changed secret releases a refused account */
 	STOP_MS = 5000,         /* what is being sent may go on for so long */
+	SLEPT_MS = 60 * 1000,   /* a timer so late: the machine slept, or the agent was stopped */
 	CLOCK_SLACK_MS = 5000,  /* the wall clock jumped when it leaves boot time by more */
 	IDLE_MS = 1000 * 3600,  /* without a deadline: the clocks are compared at least this often */
 };
@@ -31,12 +33,14 @@ struct delivery {
 	struct bounce bounce;
 	struct calendar calendar;
 	struct sweep sweep;
+	struct upkeep upkeep;
 	struct pool pool;
 	struct gate gate;
 	struct netwatch *netwatch;
 	struct loop_task task;
 	struct loop_timer timer, stop_timer;
 	uint64_t tries;         /* of the scheduler, as last seen */
+	int64_t timer_boot_ms;  /* when the timer should go off */
 	int64_t offset_ms;      /* wall clock minus boot time */
 	int64_t secret_boot_ms; /* when parked accounts are looked at next */
 	void (*reloaded)(void *arg, uint64_t messages);
@@ -80,10 +84,27 @@ static void watch_clock(struct delivery *d, struct moment now)
 	if (llabs(jump_ms) <= CLOCK_SLACK_MS)
 		return;
 	log_event(LOG_LEVEL_NOTICE, "clock-jumped", LOG_NUM("by_ms", jump_ms));
-	scheduler_network_changed(d->scheduler, now);
+	scheduler_woke(d->scheduler, now);
 	calendar_rewind(&d->calendar);
 	if (jump_ms < 0)
 		sweep_start(&d->sweep, false, now);
+}
+
+/* Mail that grew old while the machine slept has had no chance yet. */
+static void watch_sleep(struct delivery *d, struct moment now)
+{
+	int64_t late_ms = now.boot_ms - d->timer_boot_ms;
+
+	d->timer_boot_ms = INT64_MAX;
+	if (late_ms < SLEPT_MS)
+		return;
+	log_event(LOG_LEVEL_NOTICE, "woke", LOG_NUM("after_ms", late_ms));
+	scheduler_woke(d->scheduler, now);
+}
+
+static uint64_t finished(const struct delivery *d)
+{
+	return d->settle.delivered + d->settle.bounced + d->bounce.expired;
 }
 
 static void take_timers(struct delivery *d, struct moment now)
@@ -166,7 +187,10 @@ static void set_timer(struct delivery *d, struct moment now)
 	if (d->secret_boot_ms == INT64_MAX && has_refused_account(d))
 		d->secret_boot_ms = now.boot_ms + SECRET_CHECK_MS;
 	at = moment_min(at, d->secret_boot_ms);
-	loop_timer_at(&d->timer, moment_min(at, now.boot_ms + IDLE_MS));
+	at = moment_min(at, upkeep_deadline(&d->upkeep, finished(d)));
+	at = moment_min(at, now.boot_ms + IDLE_MS);
+	d->timer_boot_ms = at > now.boot_ms ? at : now.boot_ms;
+	loop_timer_at(&d->timer, at);
 }
 
 static void stop_if_done(struct delivery *d)
@@ -186,12 +210,14 @@ static void turn(struct loop_task *task)
 	struct moment now = moment_of(d);
 	struct scheduler_action action;
 
+	watch_sleep(d, now);
 	watch_clock(d, now);
 	settle_step(&d->settle, now);
 	if (!d->is_stopping) {
 		take_timers(d, now);
 		check_secrets(d, now);
 		sweep_step(&d->sweep, now);
+		upkeep_step(&d->upkeep, finished(d), now);
 	}
 	while (scheduler_step(d->scheduler, now, &action)) {
 		switch (action.kind) {
@@ -230,12 +256,14 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	d->queue = setup->queue;
 	now = moment_of(d);
 	d->offset_ms = now.wall_ms - now.boot_ms;
+	d->timer_boot_ms = INT64_MAX;
 	crypto_random(&scheduler.seed, sizeof scheduler.seed);
 	d->scheduler = scheduler_new(&scheduler, now);
 	settle_init(&d->settle, d->queue, d->scheduler, scheduler.seed);
 	bounce_init(&d->bounce, d->queue, d->scheduler);
 	calendar_init(&d->calendar, d->queue);
 	sweep_init(&d->sweep, d->queue, d->scheduler);
+	upkeep_init(&d->upkeep, d->queue, now);
 	d->pool = (struct pool){
 		.loop = d->loop,
 		.queue = d->queue,

@@ -7,9 +7,9 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "delivery/terms.h"
 #include "delivery/trouble.h"
 #include "log.h"
-#include "smtp/sasl.h"
 
 static void hop_free(struct hop *hop);
 static void pump(struct hop *hop);
@@ -136,9 +136,7 @@ static void on_ready(struct hop *hop, bool ahead)
 {
 	if (!hop->is_ready) {
 		hop->is_ready = true;
-		mem_wipe_free(hop->secret, hop->secret_len); /* another address will not be tried any more */
-		hop->secret = NULL;
-		hop->secret_len = 0;
+		approach_forget_secret(hop->approach); /* another address will not be tried any more */
 		scheduler_ready(hop->pool->scheduler, hop->lane, moment_of(hop));
 	}
 	offer(hop, ahead);
@@ -242,32 +240,12 @@ static void on_done(struct hop *hop, struct load *load)
 
 /* ---------------------------------------------------------------- the engine */
 
-static const char *const *pins(const struct config_smarthost *host)
-{
-	return (const char *const *)host->tls_pins.list;
-}
-
 static void start_tls(struct hop *hop)
 {
-	const struct config_smarthost *host = hop->host;
-	char key[600];
-	struct tls_demand demand = {
-		.name = host->host,
-		.check_name = host->tls_name,
-		/* Opportunistic: whoever answers is better than clear text; what he showed is recorded. */
-		.verify = host->tls_verify && host->tls != CONFIG_TLS_OPPORTUNISTIC,
-		.ca_file = host->tls_ca,
-		.pins = pins(host),
-		.pin_count = host->tls_pins.count,
-		.certificate_file = host->tls_certificate,
-		.key_file = host->tls_key,
-		.minimum = host->tls_minimum,
-		.cache_key = key,
-	};
+	char key[TERMS_KEY_SIZE];
+	struct tls_demand demand = terms_tls(hop->host, key);
 	int err;
 
-	snprintf(key, sizeof key, "%s:%u %d%d %s %s", host->host, host->port, host->tls, demand.verify,
-		 host->tls_name ? host->tls_name : "", host->name);
 	err = conn_tls_connect(hop->conn, hop->pool->tls, &demand);
 	if (!err)
 		return;
@@ -284,15 +262,18 @@ static void on_secure(struct hop *hop)
 
 	if (known)
 		snprintf(hop->tls, sizeof hop->tls, "%s %s", facts.version, facts.verified ? "verified" : "unverified");
-	client_tls_started(hop->client, known && (facts.verified || !hop->host->tls_verify),
-			   loop_now_ms(hop->pool->loop));
+	client_tls_started(hop->client, known && terms_is_authentic(hop->host, &facts), loop_now_ms(hop->pool->loop));
 }
 
-/* Whatever goes wrong before AUTH is this address's fault; another one of the host may do better. */
-static bool may_try_next(const struct hop *hop, const struct client_failure *failure)
+/* Whatever goes wrong before AUTH is this address's fault; another one of the host may do better. Opportunistic: a
+ * server that offers TLS and cannot do it is as good as one that does not offer it. */
+static bool may_try_next(struct hop *hop, const struct client_failure *failure)
 {
-	return failure->object == CLIENT_LANE && failure->phase < CLIENT_AT_AUTH && hop->address_count > 0 &&
-	       !hop->is_ready && !hop->is_retired;
+	if (failure->object != CLIENT_LANE || failure->phase >= CLIENT_AT_AUTH || hop->is_ready || hop->is_retired)
+		return false;
+	if (failure->phase == CLIENT_AT_TLS && hop->host->tls == CONFIG_TLS_OPPORTUNISTIC && !hop->without_tls)
+		return hop->without_tls = true;
+	return approach_has_next(hop->approach);
 }
 
 static void on_failed(struct hop *hop, const struct client_action *action)
@@ -318,8 +299,6 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 	buf_fini(&text);
 }
 
-static void dial_on(struct hop *hop);
-
 static void end_session(struct hop *hop)
 {
 	if (hop->conn && hop->is_dead)
@@ -332,7 +311,7 @@ static void end_session(struct hop *hop)
 	assert(list_is_empty(&hop->loads));
 	if (hop->tries_next && !hop->pool->is_stopping) {
 		hop->tries_next = hop->is_dead = hop->is_late = false;
-		dial_on(hop);
+		approach_next(hop->approach, hop->without_tls);
 		return;
 	}
 	hop_free(hop);
@@ -418,41 +397,17 @@ static void on_event(void *arg, enum conn_event event)
 	pump(hop);
 }
 
-static unsigned mechanisms(uint32_t auth)
-{
-	return (auth & CONFIG_AUTH_PLAIN ? SASL_BIT(SASL_PLAIN) : 0) |
-	       (auth & CONFIG_AUTH_LOGIN ? SASL_BIT(SASL_LOGIN) : 0);
-}
-
-static enum client_tls level(enum config_tls tls)
-{
-	switch (tls) {
-	case CONFIG_TLS_NONE: return CLIENT_TLS_NONE;
-	case CONFIG_TLS_OPPORTUNISTIC: return CLIENT_TLS_OPPORTUNISTIC;
-	case CONFIG_TLS_STARTTLS: return CLIENT_TLS_STARTTLS;
-	case CONFIG_TLS_IMPLICIT: return CLIENT_TLS_IMPLICIT;
-	}
-	return CLIENT_TLS_STARTTLS;
-}
-
 static void start_session(struct hop *hop, int fd)
 {
 	const struct config_smarthost *host = hop->host;
 	struct conn_config conn = { .loop = hop->pool->loop, .event = on_event, .arg = hop };
-	struct client_config config = {
-		.ehlo_name = hop->config->hostname,
-		.tls = level(host->tls),
-		.relay = true,
-		.auth = host->user ? mechanisms(host->auth) : 0,
-		.user = host->user,
-		.secret = span_of(hop->secret, hop->secret_len),
-		.pipelining = !hop->lane->no_pipelining,
-		.pipeline_next = !hop->lane->no_pipelining,
-		.greeting_ms = host->timeouts.greeting_ms,
-		.command_ms = host->timeouts.command_ms,
-		.data_ms = host->timeouts.data_ms,
-	};
+	struct client_config config = terms_session(host);
 
+	config.ehlo_name = hop->config->hostname;
+	config.secret = approach_secret(hop->approach);
+	config.pipelining = config.pipeline_next = !hop->lane->no_pipelining;
+	if (hop->without_tls)
+		config.tls = CLIENT_TLS_NONE;
 	hop->conn = conn_new(&conn, fd);
 	hop->tls[0] = '\0';
 	if (conn_peer_host(hop->conn)[0])
@@ -465,97 +420,24 @@ static void start_session(struct hop *hop, int fd)
 
 /* ---------------------------------------------------------------- the way there */
 
-static bool is_same_address(const struct dns_address *a, const struct dns_address *b)
-{
-	return a->len == b->len && memcmp(&a->addr, &b->addr, a->len) == 0;
-}
-
-/* What it is connected to is not tried a second time. */
-static void strike(struct hop *hop, const struct dns_address *address)
-{
-	size_t kept = 0;
-
-	for (size_t i = 0; i < hop->address_count; i++)
-		if (!is_same_address(&hop->addresses[i], address))
-			hop->addresses[kept++] = hop->addresses[i];
-	hop->address_count = kept < hop->address_count ? kept : 0;
-}
-
-static void dialled(void *arg, const struct dial_result *result)
+static void approached(void *arg, const struct approach_result *r)
 {
 	struct hop *hop = arg;
 	struct moment now = moment_of(hop);
 
-	hop->dial = NULL;
-	if (result->status != DIAL_NO_NETWORK && result->status != DIAL_LOCAL)
+	if (r->by_dns)
+		trouble_reached(hop->pool, hop->lane, true, now);
+	if (r->by_host)
 		trouble_reached(hop->pool, hop->lane, false, now);
-	switch (result->status) {
-	case DIAL_OK:
-		strike(hop, &result->address);
-		start_session(hop, result->fd);
-		break;
-	case DIAL_REFUSED:
-	case DIAL_TIMEOUT:
-	case DIAL_LOCAL: lane_trouble(hop, TRAFFIC_LANE, result->text); break;
-	case DIAL_NO_NETWORK: no_network(hop, false, result->text); break;
+	switch (r->end) {
+	case APPROACH_OK: start_session(hop, r->fd); break;
+	case APPROACH_NO_SECRET: lane_trouble(hop, TRAFFIC_ACCOUNT, r->text); break;
+	case APPROACH_NO_ADDRESS:
+	case APPROACH_REFUSED:
+	case APPROACH_LOCAL: lane_trouble(hop, TRAFFIC_LANE, r->text); break;
+	case APPROACH_SILENT: no_network(hop, true, r->text); break;
+	case APPROACH_OFFLINE: no_network(hop, false, r->text); break;
 	}
-}
-
-static void dial_on(struct hop *hop)
-{
-	struct dial_config config = {
-		.addresses = hop->addresses,
-		.count = hop->address_count,
-		.port = hop->host->port,
-		.unix_path = hop->host->host[0] == '/' ? hop->host->host : NULL,
-		.timeout_ms = hop->host->timeouts.connect_ms,
-	};
-
-	hop->dial = dial_start(hop->pool->loop, &config, dialled, hop);
-}
-
-static void looked_up(void *arg, const struct dns_addresses *result)
-{
-	struct hop *hop = arg;
-	/* After a failure that only showed once we were connected, another address comes first. */
-	size_t first = result->count ? hop->lane->failures % result->count : 0;
-
-	hop->query = NULL;
-	if (result->status == DNS_OK || result->status == DNS_NXDOMAIN || result->status == DNS_NODATA)
-		trouble_reached(hop->pool, hop->lane, true, moment_of(hop));
-	switch (result->status) {
-	case DNS_OK: break;
-	case DNS_SILENT: no_network(hop, true, result->text); return;
-	case DNS_NXDOMAIN:
-	case DNS_NODATA:
-	case DNS_TEMPORARY:
-	case DNS_BAD_NAME: lane_trouble(hop, TRAFFIC_LANE, result->text); return;
-	}
-	for (size_t i = 0; i < result->count && i < HOP_ADDRESSES; i++)
-		hop->addresses[hop->address_count++] = result->list[(first + i) % result->count];
-	dial_on(hop);
-}
-
-static void look_up(struct hop *hop)
-{
-	if (hop->host->host[0] == '/')
-		dial_on(hop);
-	else
-		hop->query = dns_host(hop->pool->dns, hop->host->host, looked_up, hop);
-}
-
-static void got_secret(void *arg, struct span secret, const char *why)
-{
-	struct hop *hop = arg;
-
-	hop->account = NULL;
-	if (why) {
-		lane_trouble(hop, TRAFFIC_ACCOUNT, why);
-		return;
-	}
-	hop->secret = mem_dup(secret.data, secret.len);
-	hop->secret_len = secret.len;
-	look_up(hop);
 }
 
 /* ---------------------------------------------------------------- life */
@@ -573,7 +455,12 @@ static void kept_long_enough(struct loop_timer *timer)
 void hop_start(struct pool *pool, struct lane *lane)
 {
 	struct hop *hop = MEM_NEW(struct hop);
-	struct account_setup setup = { pool->loop, pool->helper, pool->credentials_directory };
+	struct approach_setup setup = {
+		.account = { pool->loop, pool->helper, pool->credentials_directory },
+		.dns = pool->dns,
+		.host = lane->host,
+		.turn = lane->failures,
+	};
 
 	hop->pool = pool;
 	hop->lane = lane;
@@ -586,10 +473,7 @@ void hop_start(struct pool *pool, struct lane *lane)
 	loop_task_init(&hop->task, pool->loop, run_task);
 	loop_timer_init(&hop->keep, pool->loop, kept_long_enough);
 	snprintf(hop->peer, sizeof hop->peer, "%s", hop->host->host);
-	if (hop->host->user && hop->host->auth)
-		hop->account = account_fetch(&setup, hop->host, got_secret, hop);
-	else
-		look_up(hop);
+	hop->approach = approach_new(&setup, approached, hop);
 }
 
 static void hop_free(struct hop *hop)
@@ -597,17 +481,12 @@ static void hop_free(struct hop *hop)
 	struct pool *pool = hop->pool;
 
 	place(hop, HOP_NOWHERE);
-	account_cancel(hop->account);
-	if (hop->query)
-		dns_cancel(hop->query);
-	if (hop->dial)
-		dial_cancel(hop->dial);
+	approach_free(hop->approach);
 	close_body(hop);
 	client_free(hop->client);
 	conn_free(hop->conn);
 	loop_task_stop(&hop->task);
 	loop_timer_stop(&hop->keep);
-	mem_wipe_free(hop->secret, hop->secret_len);
 	list_remove(&hop->node);
 	pool->count--;
 	scheduler_gone(pool->scheduler, hop->lane, hop->is_ready, moment_of(hop));

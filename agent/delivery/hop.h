@@ -12,15 +12,13 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "delivery/account.h"
+#include "delivery/approach.h"
 #include "delivery/load.h"
 #include "delivery/pool.h"
 #include "net/conn.h"
-#include "net/dial.h"
 #include "smtp/client.h"
 
 enum {
-	HOP_ADDRESSES = 16,      /* most addresses of a host that are tried */
 	HOP_KEEP_MS = 10 * 1000, /* a connection without work is kept for so long */
 	HOP_LINGER_MS = 2 * 1000,
 };
@@ -38,19 +36,11 @@ struct hop {
 	struct config *config; /* the one it began with */
 	const struct config_smarthost *host;
 
-	struct account *account; /* fetching the secret */
-	struct dns_query *query;
-	struct dial *dial;
+	struct approach *approach;
 	struct conn *conn;
 	struct client *client;
 	struct loop_task task; /* pump later in this turn */
 	struct loop_timer keep;
-
-	char *secret;
-	size_t secret_len;
-	struct dns_address addresses[HOP_ADDRESSES]; /* not tried yet, or tried by the dial under way */
-	size_t address_count;
-	struct dns_address address; /* that it is connected to */
 
 	enum hop_place place;
 	bool is_ready;     /* the scheduler counts it as ready */
@@ -58,6 +48,7 @@ struct hop {
 	bool is_late;      /* the engine's deadline has passed */
 	bool is_retired;   /* no more messages */
 	bool tries_next;   /* another address instead of giving up */
+	bool without_tls;  /* opportunistic TLS failed once */
 	uint32_t messages; /* given to it */
 	char peer[320];    /* "smtp.example.org [192.0.2.1]" */
 	char tls[64];      /* facts */

@@ -38,9 +38,13 @@ bool network_worked(struct network *n, struct moment now)
 	return true;
 }
 
-void network_changed(struct network *n, int64_t boot_ms, struct moment now)
+void network_reborn(struct network *n, struct moment now)
 {
 	n->since_wall_ms = now.wall_ms;
+}
+
+void network_changed(struct network *n, int64_t boot_ms)
+{
 	if (!n->is_offline)
 		return;
 	n->failures = 0;

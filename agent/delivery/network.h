@@ -35,7 +35,9 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 /* Something out there answered, be it a refusal. True: the machine had been offline. */
 bool network_worked(struct network *n, struct moment now);
 /* Links, addresses or routes changed, or an operator says so: look again at `boot_ms`. */
-void network_changed(struct network *n, int64_t boot_ms, struct moment now);
+void network_changed(struct network *n, int64_t boot_ms);
+/* The machine slept, or its clock was put right: what was tried before says nothing any more. */
+void network_reborn(struct network *n, struct moment now);
 /* May a lane that is not local try now? Offline: one at a time, from the retry time on. */
 bool network_allows(const struct network *n, bool needs_dns, struct moment now);
 int64_t network_deadline(const struct network *n);

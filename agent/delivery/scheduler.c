@@ -11,7 +11,8 @@
 
 enum {
 	NETWORK_JITTER_MS = 2000,
-	DOUBT_MS = 60 * 60 * 1000, /* slack of the horizon: pauses of doubtful recipients */
+	NETWORK_RUSH_MS = 60 * 1000, /* failing lanes are hurried by network changes at most this often */
+	DOUBT_MS = 60 * 60 * 1000,   /* slack of the horizon: pauses of doubtful recipients */
 };
 
 struct lane *scheduler_lane(struct scheduler *s, const char *name)
@@ -333,7 +334,7 @@ bool scheduler_reached(struct scheduler *s, struct lane *lane, bool by_dns, stru
 
 	s->now = now;
 	/* A resolver on this host may answer without any network, a literal address without any resolver. */
-	if (lane->is_local || (by_dns && !s->network.dns_only) || (!by_dns && s->network.dns_only && !lane->needs_dns))
+	if (lane->is_local || (by_dns && !s->network.dns_only) || (s->network.dns_only && !lane->needs_dns))
 		return false;
 	was_offline = network_worked(&s->network, now);
 	if (was_offline)
@@ -499,7 +500,7 @@ bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
 			wake(s, LIST_ENTRY(node, struct lane, node));
 	}
 	if (s->network.is_offline && (!lane || !lane->is_local))
-		network_changed(&s->network, now.boot_ms, now);
+		network_changed(&s->network, now.boot_ms);
 	return true;
 }
 
@@ -547,7 +548,11 @@ bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
 void scheduler_network_changed(struct scheduler *s, struct moment now)
 {
 	s->now = now;
-	network_changed(&s->network, now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS), now);
+	network_changed(&s->network, now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS));
+	/* Containers come and go every second on some machines: that must not undo a lane's backoff each time. */
+	if (now.boot_ms < s->rush_boot_ms)
+		return;
+	s->rush_boot_ms = now.boot_ms + NETWORK_RUSH_MS;
 	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
 		struct lane *lane = LIST_ENTRY(node, struct lane, node);
 		int64_t soon = now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS);
@@ -558,6 +563,13 @@ void scheduler_network_changed(struct scheduler *s, struct moment now)
 			lane->look_boot_ms = soon;
 		}
 	}
+}
+
+void scheduler_woke(struct scheduler *s, struct moment now)
+{
+	network_reborn(&s->network, now);
+	s->rush_boot_ms = 0;
+	scheduler_network_changed(s, now);
 }
 
 /* ---------------------------------------------------------------- what is asked */

@@ -55,7 +55,8 @@ struct scheduler {
 	uint64_t tries; /* counts lanes that were tried for the first time since the network is as it is */
 	uint64_t suspects[SCHEDULER_SUSPECTS];
 	size_t next_suspect;
-	struct moment now; /* of the last call */
+	int64_t rush_boot_ms; /* before it, network changes do not hurry failing lanes */
+	struct moment now;    /* of the last call */
 	/* An operation of this folder was answered: it may be time for a step. Never called from inside scheduler_*(). */
 	void (*answered)(void *arg);
 	void *answered_arg;
@@ -148,8 +149,10 @@ struct lane *scheduler_lane(struct scheduler *s, const char *name); /* a configu
 bool scheduler_wake(struct scheduler *s, const char *name, struct moment now);
 bool scheduler_pause(struct scheduler *s, const char *name, const char *by, struct moment now);
 bool scheduler_resume(struct scheduler *s, const char *name, struct moment now);
-/* The network changed, or the clocks did: look again at a moment up to two seconds from now. */
+/* Links, addresses or routes changed: look again at a moment up to two seconds from now. */
 void scheduler_network_changed(struct scheduler *s, struct moment now);
+/* The machine slept, or a clock jumped: the same, and what was tried before does not count for expiry any more. */
+void scheduler_woke(struct scheduler *s, struct moment now);
 
 /* ---- what is asked */
 

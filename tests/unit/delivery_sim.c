@@ -231,7 +231,14 @@ static void change_something(struct sim *sim)
 		if (sim->is_online)
 			scheduler_network_changed(rig->scheduler, rig->now);
 		break;
-	case 1: rig->now.wall_ms += (int64_t)roll(sim, 2 * RIG_HOUR) - RIG_HOUR; break;
+	case 1:
+		rig->now.wall_ms += (int64_t)roll(sim, 2 * RIG_HOUR) - RIG_HOUR;
+		if (roll(sim, 2)) {
+			scheduler_woke(rig->scheduler, rig->now);
+			calendar_rewind(&rig->calendar);
+			sweep_start(&rig->sweep, false, rig->now);
+		}
+		break;
 	case 2:
 		if (roll(sim, 4) == 0)
 			scheduler_pause(rig->scheduler, NULL, "root", rig->now);

@@ -22,7 +22,7 @@ struct server {
 	unsigned port;
 	struct tls_server *tls;
 	const char *greeting, *ehlo, *mail, *rcpt_bad, *dot; /* replies; NULL: fine */
-	bool drops_after_dot, drops_at_data, is_mute, needs_auth;
+	bool drops_after_dot, drops_at_data, is_mute, breaks_tls;
 	const char *password; /* base64 of \0user\0password */
 	int connections, messages, rcpts, auths;
 	char last_body[4096];
@@ -78,7 +78,10 @@ static bool peer_command(struct peer *peer, const char *line)
 							    : "250-server\r\n250-PIPELINING\r\n250 8BITMIME");
 	} else if (!strcasecmp(line, "STARTTLS")) {
 		peer_say(peer, "220 go ahead");
-		conn_tls_accept(peer->conn, s->tls);
+		if (s->breaks_tls)
+			peer_say(peer, "500 no TLS today");
+		else
+			conn_tls_accept(peer->conn, s->tls);
 	} else if (!strncasecmp(line, "AUTH PLAIN ", 11)) {
 		s->auths++;
 		peer->is_authenticated = s->password && !strcmp(line + 11, s->password);
@@ -534,6 +537,38 @@ static void starttls_with_the_right_ca_is_verified_and_authenticates(void **stat
 	world_close(&w);
 }
 
+static void opportunistic_goes_on_in_clear_text_when_tls_is_broken(void **state)
+{
+	struct world w;
+	char why[256];
+
+	(void)state;
+	world_open(&w, "tls = opportunistic auth = none");
+	assert_int_equal(tls_server_new_self_signed("x", NULL, &w.server.tls, why, sizeof why), 0);
+	uint64_t id = world_mail(&w, (struct rig_mail){ 0 });
+
+	UNTIL(&w, 10, !rig_has(&w.rig, id));
+	assert_int_equal(w.server.connections, 1);
+	world_close(&w);
+	world_open(&w, "tls = opportunistic auth = none");
+	assert_int_equal(tls_server_new_self_signed("x", NULL, &w.server.tls, why, sizeof why), 0);
+	w.server.breaks_tls = true;
+	id = world_mail(&w, (struct rig_mail){ 0 });
+	UNTIL(&w, 10, !rig_has(&w.rig, id));
+	assert_int_equal(w.server.connections, 2);
+	assert_int_equal(world_lane(&w).failures, 0);
+	world_close(&w);
+	/* Where TLS is promised nothing takes it away. */
+	world_open(&w, "tls = starttls tls_verify = no auth = none");
+	assert_int_equal(tls_server_new_self_signed("x", NULL, &w.server.tls, why, sizeof why), 0);
+	w.server.breaks_tls = true;
+	id = world_mail(&w, (struct rig_mail){ 0 });
+	UNTIL(&w, 10, world_lane(&w).failures >= 2);
+	assert_true(rig_has(&w.rig, id));
+	assert_int_equal(w.server.messages, 0);
+	world_close(&w);
+}
+
 static void a_refused_password_parks_the_account_until_the_secret_changes(void **state)
 {
 	struct world w;
@@ -673,6 +708,7 @@ int main(void)
 		cmocka_unit_test(a_message_that_kills_connections_does_not_stop_the_lane),
 		cmocka_unit_test(starttls_with_a_wrong_certificate_sends_nothing),
 		cmocka_unit_test(starttls_with_the_right_ca_is_verified_and_authenticates),
+		cmocka_unit_test(opportunistic_goes_on_in_clear_text_when_tls_is_broken),
 		cmocka_unit_test(a_refused_password_parks_the_account_until_the_secret_changes),
 		cmocka_unit_test(a_reload_counts_the_mail_that_changed_route),
 		cmocka_unit_test(a_mute_server_does_not_hold_up_the_end),

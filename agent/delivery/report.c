@@ -1,0 +1,250 @@
+#include "delivery/report.h"
+
+#include <stdio.h>
+
+#include "base/crypto.h"
+#include "base/mem.h"
+#include "base/text.h"
+#include "route.h"
+
+enum { TOKEN_SIZE = 33, RCPT_TEXT_MAX = 4096 };
+
+struct report *report_new(const struct report_setup *setup)
+{
+	struct report *report = MEM_NEW(struct report);
+
+	report->setup = *setup;
+	list_init(&report->node);
+	mem_arena_init(&report->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
+	report->rcpts = mem_arena_alloc(&report->arena, REPORT_RCPTS * sizeof *report->rcpts);
+	report->n = mem_arena_alloc(&report->arena, REPORT_RCPTS * sizeof *report->n);
+	buf_init(&report->text, 4096);
+	buf_init(&report->tail, 4096);
+	return report;
+}
+
+void report_free(struct report *report)
+{
+	if (!report)
+		return;
+	if (report->has_reader)
+		queue_body_close(&report->reader);
+	queue_receipt_free(report->receipt);
+	buf_fini(&report->text);
+	buf_fini(&report->tail);
+	mem_arena_fini(&report->arena);
+	list_remove(&report->node);
+	mem_free(report);
+}
+
+static void fail(struct report *report, enum queue_err err)
+{
+	report->setup.done(report->setup.arg, report, err, 0);
+}
+
+static void done(void *arg, enum queue_err err, uint64_t id)
+{
+	struct report *report = arg;
+
+	report->setup.done(report->setup.arg, report, err, id);
+}
+
+static const char *keep(struct report *report, const char *text)
+{
+	const char *copy = text[0] ? mem_arena_dup(&report->arena, span_str(text)) : "";
+
+	return copy ? copy : "";
+}
+
+void report_add(struct report *report, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt,
+		enum dsn_action action)
+{
+	report->n[report->count] = rcpt->n;
+	report->rcpts[report->count++] = (struct dsn_rcpt){
+		.address = keep(report, rcpt->address),
+		.orcpt = keep(report, rcpt->orcpt),
+		.action = action,
+		.reply = keep(report, rcpt->reply),
+		.host = keep(report, rcpt->host),
+		.last_ms = rcpt->last_ms,
+		.retry_until_ms = envelope->expires_ms,
+		.attempts = rcpt->attempts,
+	};
+}
+
+/* ---------------------------------------------------------------- composing */
+
+static void token(char out[TOKEN_SIZE])
+{
+	uint8_t random[(TOKEN_SIZE - 1) / 2];
+
+	crypto_random(random, sizeof random);
+	for (size_t i = 0; i < sizeof random; i++)
+		snprintf(out + 2 * i, 3, "%02x", random[i]);
+}
+
+/* Writes the head and the tail; opens the original where it goes along. False: it cannot be read. */
+static bool compose(struct report *report, struct queue_view *view, const struct queue_envelope *envelope)
+{
+	const struct config *config = report->setup.config;
+	const struct config_route *route = route_find(config, "", envelope->sender);
+	struct queue_bytes first = { "", 0 };
+	char boundary[TOKEN_SIZE], unique[TOKEN_SIZE], id[TEXT_ID_SIZE];
+	size_t max = dsn_head_max(report->count);
+	struct dsn_report dsn = {
+		.hostname = config->hostname,
+		.from = config->postmaster,
+		.sender = envelope->sender,
+		.report_id = report->message_id,
+		.boundary = boundary,
+		.id = text_id_print(report->setup.timer.id, id),
+		.message_id = envelope->message_id,
+		.subject = envelope->subject,
+		.envid = envelope->envid,
+		.arrival_ms = envelope->arrival_ms,
+		.now_ms = report->setup.now_ms,
+		.rcpts = report->rcpts,
+		.rcpt_count = report->count,
+		.is_8bit = envelope->body != QUEUE_BODY_7BIT,
+	};
+
+	token(boundary);
+	token(unique);
+	snprintf(report->message_id, sizeof report->message_id, "%s@%.255s", unique, config->hostname);
+	dsn.whole =
+		dsn_wants_whole(envelope->ret == QUEUE_RET_FULL, envelope->size_bytes, report->rcpts, report->count);
+	if (queue_body_open(view, report->setup.timer.id, &report->reader) == QUEUE_OK) {
+		report->has_reader = true;
+		/* A damaged original does not keep the report from its sender. */
+		if (!dsn.whole && queue_body_next(&report->reader, view, &first) != QUEUE_OK)
+			first = (struct queue_bytes){ "", 0 };
+	} else {
+		dsn.whole = false;
+	}
+	dsn.header = dsn_header(span_of(first.data, first.len));
+	buf_fini(&report->text);
+	buf_init(&report->text, max);
+	if (!dsn_head(&report->text, &dsn) || !dsn_tail(&report->tail, &dsn))
+		return false;
+	report->is_8bit = dsn_is_8bit(&dsn);
+	if (report->has_reader && !dsn.whole) {
+		queue_body_close(&report->reader);
+		report->has_reader = false;
+	}
+	report->is_utf8 = !text_is_ascii(span_str(envelope->sender));
+	report->uid = envelope->uid;
+	report->sender = keep(report, envelope->sender);
+	report->target = keep(report, route_target(config, route));
+	report->expires_ms = report->setup.now_ms + (route ? route->lifetime_ms : config->queue.lifetime_ms);
+	return true;
+}
+
+/* ---------------------------------------------------------------- into the queue */
+
+static void submit(struct report *report)
+{
+	struct queue_op *op = queue_op_new(report->setup.queue);
+	struct queue_envelope envelope = {
+		.arrival_ms = report->setup.now_ms,
+		.sender = "",
+		.submitter = "self",
+		.uid = report->uid,
+		.origin = "report",
+		.envid = "",
+		.message_id = report->message_id,
+		.subject = report->setup.is_warning ? "Delivery is delayed" : "Delivery report",
+		.ret = QUEUE_RET_HDRS,
+		.body = report->is_8bit ? QUEUE_BODY_8BIT : QUEUE_BODY_7BIT,
+		.flags = QUEUE_REPORT | (report->is_utf8 ? QUEUE_SMTPUTF8 : 0),
+		.expires_ms = report->expires_ms,
+	};
+	struct queue_rcpt rcpt = {
+		.address = report->sender,
+		.orcpt = "",
+		.notify = QUEUE_NOTIFY_NEVER,
+		.flow = { .target = report->target, .submitter = "self", .band = 1 },
+		.due_ms = report->setup.now_ms,
+		.reply = "",
+		.host = "",
+	};
+
+	queue_op_accept(op, report->receipt, &envelope, &rcpt, 1);
+	report->receipt = NULL;
+	if (report->setup.is_warning) {
+		queue_op_flags(op, report->setup.timer.id, QUEUE_WARNED, 0, 0);
+	} else {
+		for (size_t i = 0; i < report->count; i++)
+			queue_op_reported(op, report->setup.timer.id, report->n[i]);
+	}
+	/* Operations are applied in the order they were submitted: outcomes that come later set the timer anew. */
+	if (!report->is_partial)
+		queue_op_timer_drop(op, report->setup.timer);
+	queue_op_submit(op, done, report);
+}
+
+/* The next piece to append: what is composed, then the original's chunks, then the tail. False: an error. */
+static bool next_piece(struct report *report, struct span *out, enum queue_err *out_err)
+{
+	struct queue_view *view;
+	struct queue_bytes bytes = { NULL, 0 };
+
+	if (!buf_is_empty(&report->text)) {
+		*out = buf_span(&report->text);
+		return true;
+	}
+	if (report->has_reader) {
+		view = queue_view(report->setup.queue);
+		*out_err = view ? queue_body_next(&report->reader, view, &bytes) : QUEUE_IO;
+		if (*out_err && *out_err != QUEUE_CORRUPT)
+			return false;
+		*out = span_of(bytes.data, bytes.len);
+		if (bytes.len && *out_err == QUEUE_OK)
+			return true;
+		queue_body_close(&report->reader);
+		report->has_reader = false;
+	}
+	*out = report->has_tail ? span_of("", 0) : buf_span(&report->tail);
+	report->has_tail = true;
+	return true;
+}
+
+static void run(void *arg)
+{
+	struct report *report = arg;
+	struct span piece;
+	enum queue_err err = QUEUE_OK;
+
+	for (;;) {
+		if (!next_piece(report, &piece, &err))
+			break;
+		if (!piece.len) {
+			submit(report);
+			return;
+		}
+		err = queue_receipt_append(report->receipt, piece.data, piece.len);
+		if (err == QUEUE_BUSY) {
+			/* What came from the map or the tail must be at hand when the queue takes bytes again. */
+			if (buf_is_empty(&report->text)) {
+				buf_fini(&report->text);
+				buf_init(&report->text, piece.len);
+				buf_append_span(&report->text, piece);
+			}
+			return;
+		}
+		if (err)
+			break;
+		buf_clear(&report->text);
+	}
+	fail(report, err);
+}
+
+void report_start(struct report *report, struct queue_view *view, const struct queue_envelope *envelope)
+{
+	if (!compose(report, view, envelope)) {
+		fail(report, QUEUE_NO_MEMORY);
+		return;
+	}
+	report->receipt = queue_receipt_new(report->setup.queue);
+	queue_receipt_on_ready(report->receipt, run, report);
+	run(report);
+}
