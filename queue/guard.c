@@ -79,6 +79,7 @@ static void name_owner(int fd, char *out, size_t out_size)
 static enum queue_err lock(const char *directory, struct guard *g, char *why, size_t why_size)
 {
 	char text[80];
+	bool is_noted;
 	int len;
 
 	g->lock_fd = openat(g->dir_fd, "queue.pid", O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
@@ -92,8 +93,8 @@ static enum queue_err lock(const char *directory, struct guard *g, char *why, si
 	}
 	/* The number is a courtesy: on a full disk the lock alone must do. */
 	len = snprintf(text, sizeof text, "%ld\n", (long)getpid());
-	if (ftruncate(g->lock_fd, 0) == 0 && pwrite(g->lock_fd, text, (size_t)len, 0) < 0)
-		return QUEUE_OK;
+	is_noted = ftruncate(g->lock_fd, 0) == 0 && pwrite(g->lock_fd, text, (size_t)len, 0) == len;
+	(void)is_noted;
 	return QUEUE_OK;
 }
 

@@ -17,6 +17,7 @@ struct walk {
 	const char *problem;
 	bool is_free_list, is_io_error;
 	uint8_t *buffers; /* one page per level, and one for runs */
+	uint8_t *free;    /* a bit per page: on the free list */
 };
 
 static uint64_t load(const uint8_t *p, size_t len)
@@ -52,6 +53,9 @@ static bool read_page(struct walk *w, uint64_t page, uint8_t *out)
 	}
 	if (load(out, 8) != page)
 		return bad(w, page, "has another page's number");
+	/* An older state of the tree lies in such pages: whole, and wrong. */
+	if (!w->is_free_list && (w->free[page / 8] & 1 << page % 8))
+		return bad(w, page, "is in use and on the list of free pages");
 	return true;
 }
 
@@ -72,6 +76,7 @@ static bool check_free(struct walk *w, uint64_t page, const uint8_t *data, size_
 		if (number < 2 || number > w->meta.last_page || number >= *before)
 			return bad(w, page, "has a damaged list of free pages");
 		*before = number;
+		w->free[number / 8] |= (uint8_t)(1 << number % 8);
 	}
 	return true;
 }
@@ -187,12 +192,15 @@ enum queue_err pagecheck_file(int fd, uint64_t budget, char *why, size_t why_siz
 	if (err != QUEUE_OK || w.meta.page_bytes == 0 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 		return err;
 	w.buffers = malloc((DEPTH_MAX + 1) * w.meta.page_bytes);
-	if (!w.buffers)
-		return QUEUE_NO_MEMORY;
-	if (!walk_file(&w)) {
+	w.free = calloc(1, w.meta.last_page / 8 + 1);
+	if (!w.buffers || !w.free) {
+		snprintf(why, why_size, "cannot be checked: out of memory");
+		err = QUEUE_NO_MEMORY;
+	} else if (!walk_file(&w)) {
 		snprintf(why, why_size, "is damaged: page %llu %s", (unsigned long long)w.page, w.problem);
 		err = w.is_io_error ? QUEUE_IO : QUEUE_DAMAGED;
 	}
 	free(w.buffers);
+	free(w.free);
 	return err;
 }

@@ -160,13 +160,17 @@ static int open_in_child(struct kit *k)
 		enum queue_err err = kit_open(k);
 
 		alarm(20);
+		/* An older state than the last committed one would be a loss that nobody notices. */
+		if (err == QUEUE_OK && kit_stats(k).messages != 50)
+			_exit(98);
 		while (err == QUEUE_OK && queue_verify_step(k->q, &v, ignore, NULL) == QUEUE_OK)
 			queue_view_end(k->q);
 		queue_close(k->q);
 		_exit(err);
 	}
 	assert_int_equal(waitpid(pid, &status, 0), pid);
-	assert_true(WIFEXITED(status));
+	if (WIFSIGNALED(status))
+		fail_msg("signal %d", WTERMSIG(status));
 	return WEXITSTATUS(status);
 }
 
@@ -183,6 +187,8 @@ static void no_flipped_bit_of_the_first_pages_crashes_the_opening(void **state)
 
 			flip(k, at, bits);
 			err = open_in_child(k);
+			if (err == 98)
+				print_message("byte %lld, bits %x: an older state\n", (long long)at, bits);
 			assert_true(err == QUEUE_OK || err == QUEUE_DAMAGED || err == QUEUE_SCHEMA || err == QUEUE_IO ||
 				    err == QUEUE_NO_MEMORY);
 			refused += err != QUEUE_OK;
