@@ -49,7 +49,7 @@ static bool read_plain(struct server_exchange *exchange)
 	struct span user = span_first(rest, span_find(rest, '\0'));
 	struct span password = span_from(rest, user.len + 1);
 
-	if (user.len == rest.len || !is_name(authzid) || !is_name(user) || !user.len || !is_secret(password))
+	if (!is_name(authzid) || !is_name(user) || !user.len || !is_secret(password))
 		return false;
 	exchange->question = (struct server_auth){
 		.authzid = text,

@@ -178,6 +178,24 @@ static void a_transaction_that_ended_leaves_no_envelope(void **state)
 	server_free(s);
 }
 
+static void a_reply_without_a_status_gets_its_class(void **state)
+{
+	struct server_config config = plain;
+	struct span input = SPAN("MAIL FROM:<a@b>\r\n"), again = input;
+	struct server *s;
+
+	(void)state;
+	config.ask_mail = true;
+	s = begin(&config);
+	step(s, &input, SERVER_ASK_MAIL);
+	server_refuse(s, (struct server_reply){ .code = 450, .text = "later" });
+	assert_true(span_equals(step(s, &input, SERVER_SEND).bytes, SPAN("450 4.0.0 later\r\n")));
+	step(s, &again, SERVER_ASK_MAIL);
+	server_refuse(s, (struct server_reply){ .code = 550, .status = "" });
+	assert_true(span_equals(step(s, &again, SERVER_SEND).bytes, SPAN("550 5.0.0 \r\n")));
+	server_free(s);
+}
+
 static void the_first_reason_against_a_message_stays(void **state)
 {
 	struct server_config config = plain;
@@ -448,6 +466,7 @@ int main(void)
 		cmocka_unit_test(no_250_before_the_store_answers),
 		cmocka_unit_test(the_envelope_is_readable_until_the_step_after_its_end),
 		cmocka_unit_test(a_transaction_that_ended_leaves_no_envelope),
+		cmocka_unit_test(a_reply_without_a_status_gets_its_class),
 		cmocka_unit_test(the_first_reason_against_a_message_stays),
 		cmocka_unit_test(helo_name_and_user_are_forgotten_when_tls_begins),
 		cmocka_unit_test(bytes_that_come_between_220_and_the_handshake_drop_the_connection),
