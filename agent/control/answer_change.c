@@ -196,6 +196,9 @@ static uint64_t change_rcpts(struct change *change, struct queue_op *op, const s
 			change->sending++;
 	}
 	*out_steps = steps;
+	/* Messages are held and released as a whole. */
+	if (count && (change->kind == HOLD || change->kind == RELEASE))
+		return story_left(change->walk.client, envelope->id, budget);
 	return count;
 }
 

@@ -27,9 +27,9 @@ static void count(struct sum *sum, struct walk *walk, const struct queue_rcpt *r
 	}
 }
 
-static uint64_t count_left(const struct walk *walk, uint64_t id, int *budget)
+uint64_t story_left(const struct client *client, uint64_t id, int *budget)
 {
-	struct queue_view *view = queue_view(walk->client->room->queue);
+	struct queue_view *view = queue_view(client->room->queue);
 	struct queue_rcpt rcpt;
 	uint64_t left = 0;
 
@@ -74,7 +74,7 @@ json_t *story_row(struct walk *walk, const struct queue_envelope *envelope, int 
 
 	for (uint32_t n = 0; walk_rcpt(walk, envelope, n, budget, &rcpt); n = rcpt.n + 1)
 		count(&sum, walk, &rcpt);
-	sum.left = filter_splits(walk->filter) ? count_left(walk, envelope->id, budget) : sum.chosen;
+	sum.left = filter_splits(walk->filter) ? story_left(walk->client, envelope->id, budget) : sum.chosen;
 	json_object_set_new(row, "state", fields_text(state_of(envelope, &sum)));
 	json_object_set_new(row, "recipients", json_integer((json_int_t)sum.left));
 	json_object_set_new(row, "chosen", json_integer((json_int_t)sum.chosen));

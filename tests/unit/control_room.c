@@ -622,6 +622,21 @@ static void a_dry_run_counts_and_shows_and_changes_nothing(void **state)
 	json_decref(lines);
 }
 
+static void a_message_is_held_with_all_its_recipients(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put("a@example.org", 1000, (const char *const[]){ "b@one.test", "c@two.test", NULL }, 0);
+	lines = ask(admin, request_for("hold", "{\"to\":\"c@*\"}", ",\"dry_run\":true"));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	assert_int_equal(number_of(last(lines), "recipients"), 2);
+	json_decref(lines);
+	lines = ask(admin, request_for("remove", "{\"to\":\"c@*\"}", ",\"dry_run\":true"));
+	assert_int_equal(number_of(last(lines), "recipients"), 1);
+	json_decref(lines);
+}
+
 static void what_came_after_a_dry_run_is_not_touched(void **state)
 {
 	char filter[96];
@@ -1191,6 +1206,7 @@ int main(void)
 		TEST(what_is_about_all_is_for_administrators),
 		TEST(holding_and_releasing_change_only_what_they_must),
 		TEST(a_dry_run_counts_and_shows_and_changes_nothing),
+		TEST(a_message_is_held_with_all_its_recipients),
 		TEST(what_came_after_a_dry_run_is_not_touched),
 		TEST(removing_by_recipient_leaves_the_others),
 		TEST(a_message_that_has_left_is_still_told_of),
