@@ -20,6 +20,7 @@ void bounce_init(struct bounce *b, struct queue *queue, struct scheduler *schedu
 {
 	*b = (struct bounce){ .queue = queue, .scheduler = scheduler, .again_boot_ms = INT64_MAX };
 	list_init(&b->reports);
+	list_init(&b->expiries);
 }
 
 static void drop(struct bounce *b, struct report *report)
@@ -49,17 +50,6 @@ void bounce_tried(struct bounce *b, struct moment now)
 	b->now = now;
 	if (b->again_boot_ms != INT64_MAX)
 		again(b, TRIED_AGAIN_MS);
-}
-
-static bool is_at_work(const struct bounce *b, struct queue_timer timer)
-{
-	for (struct list *node = list_first(&b->reports); node; node = list_next(&b->reports, node)) {
-		const struct report *report = LIST_ENTRY(node, struct report, node);
-
-		if (report->setup.timer.id == timer.id && report->setup.timer.kind == timer.kind)
-			return true;
-	}
-	return false;
 }
 
 /* ---------------------------------------------------------------- who is to be told what */
@@ -244,11 +234,13 @@ static void release(struct bounce *b, struct queue_timer timer, const struct que
 }
 
 struct expiry {
+	struct list node;
 	struct bounce *bounce;
-	uint64_t id;
+	struct queue_timer timer;
 	struct mem_arena arena;
 	struct queue_outcome outcomes[REPORT_RCPTS];
 	size_t count;
+	bool is_partial; /* more recipients are to be given up than these */
 };
 
 static void expired(void *arg, enum queue_err err, uint64_t id)
@@ -264,10 +256,15 @@ static void expired(void *arg, enum queue_err err, uint64_t id)
 		again(b, AGAIN_MS);
 	for (size_t i = 0; i < e->count && err == QUEUE_OK; i++) {
 		b->expired++;
-		log_event(LOG_LEVEL_NOTICE, "bounced", LOG_ID(e->id), LOG_TEXT("to", e->outcomes[i].address),
+		log_event(LOG_LEVEL_NOTICE, "bounced", LOG_ID(e->timer.id), LOG_TEXT("to", e->outcomes[i].address),
 			  LOG_TEXT("host", e->outcomes[i].host), LOG_TEXT("reply", e->outcomes[i].reply),
 			  LOG_TEXT("report", e->outcomes[i].report_owed ? "owed" : "none"));
 	}
+	list_remove(&e->node);
+	for (size_t i = 0; i < e->count; i++)
+		flight_remove(&b->scheduler->flight, e->timer.id, e->outcomes[i].n);
+	if (e->is_partial && !err)
+		bounce_timer(b, e->timer, b->now);
 	mem_arena_fini(&e->arena);
 	mem_free(e);
 }
@@ -307,13 +304,18 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 	bool is_left = false;
 
 	e->bounce = b;
-	e->id = timer.id;
+	e->timer = timer;
+	list_init(&e->node);
 	mem_arena_init(&e->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
 	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
 		if (!is_waiting(&rcpt))
 			continue;
-		if (e->count == REPORT_RCPTS || flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
-			again(b, e->count == REPORT_RCPTS ? 0 : AGAIN_MS);
+		if (e->count == REPORT_RCPTS) {
+			e->is_partial = true;
+			break;
+		}
+		if (flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
+			again(b, AGAIN_MS);
 			is_left = true;
 		} else if (envelope->flags & QUEUE_HELD || scheduler_is_paused(b->scheduler, rcpt.flow.target) ||
 			   !scheduler_is_tried(b->scheduler, &rcpt)) {
@@ -332,8 +334,29 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 	}
 	op = queue_op_new(b->queue);
 	queue_op_settle(op, timer.id, e->outcomes, e->count);
+	/* Not attempted while they are being given up. */
+	for (size_t i = 0; i < e->count; i++)
+		flight_add(&b->scheduler->flight, timer.id, e->outcomes[i].n, NULL);
 	b->count++;
+	list_append(&b->expiries, &e->node);
 	queue_op_submit(op, expired, e);
+}
+
+static bool is_at_work(const struct bounce *b, struct queue_timer timer)
+{
+	for (struct list *node = list_first(&b->reports); node; node = list_next(&b->reports, node)) {
+		const struct report *report = LIST_ENTRY(node, struct report, node);
+
+		if (report->setup.timer.id == timer.id && report->setup.timer.kind == timer.kind)
+			return true;
+	}
+	for (struct list *node = list_first(&b->expiries); node; node = list_next(&b->expiries, node)) {
+		const struct expiry *e = LIST_ENTRY(node, struct expiry, node);
+
+		if (e->timer.id == timer.id && e->timer.kind == timer.kind)
+			return true;
+	}
+	return false;
 }
 
 void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now)

@@ -26,7 +26,7 @@ enum {
 struct bounce {
 	struct queue *queue;
 	struct scheduler *scheduler;
-	struct list reports;
+	struct list reports, expiries; /* under way */
 	size_t count;
 	/* Timers that were passed over; the calendar is rewound then. INT64_MAX: none. */
 	int64_t again_boot_ms;

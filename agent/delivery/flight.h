@@ -16,7 +16,7 @@ struct lane;
 struct flight_seat {
 	uint64_t id; /* 0: free */
 	uint32_t n;
-	struct lane *lane;
+	struct lane *lane; /* NULL: it is being given up */
 };
 
 struct flight {

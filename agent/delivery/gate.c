@@ -249,7 +249,8 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 	say(out, lane->trouble == TRAFFIC_ACCOUNT ? TRAFFIC_GATE_ACCOUNT : TRAFFIC_GATE_LANE, text, advice);
 	snprintf(out->said, sizeof out->said, "%s", lane->error);
 	out->since_ms = lane->since_wall_ms;
-	out->until_ms = moment_wall(now, lane->retry_boot_ms);
+	/* Past: it is being tried, or the next message tries it. */
+	out->until_ms = lane->retry_boot_ms > now.boot_ms ? moment_wall(now, lane->retry_boot_ms) : 0;
 }
 
 /* The configured lane of the target that will be tried first; a paused one only where all are. */
@@ -273,6 +274,21 @@ static const struct lane *next_lane(const struct scheduler *s, const char *targe
 		}
 	}
 	return best;
+}
+
+/* The lane is well. */
+static void why_line(const struct lane *lane, struct traffic_why *out)
+{
+	char host[300], text[400];
+
+	host_text(lane, host, sizeof host);
+	if (!lane->ready && lane->connecting)
+		snprintf(text, sizeof text, "smarthost \"%s\" (%s) is being connected to", lane->name, host);
+	else if (lane->jobs)
+		snprintf(text, sizeof text, "smarthost \"%s\" is busy with mail that was before it", lane->name);
+	else
+		snprintf(text, sizeof text, "it is next in line for smarthost \"%s\"", lane->name);
+	say(out, lane->jobs ? TRAFFIC_GATE_LINE : TRAFFIC_GATE_NONE, text, "");
 }
 
 static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct traffic_why *out)
@@ -299,14 +315,8 @@ static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct 
 		name_lane(out, lane);
 		why_rate(lane, token_ms, now, out);
 	} else {
-		bool is_next = !lane->jobs;
-
 		name_lane(out, lane);
-		snprintf(text, sizeof text,
-			 is_next ? "it is next in line for smarthost \"%s\""
-				 : "smarthost \"%s\" is busy with mail that was before it",
-			 lane->name);
-		say(out, is_next ? TRAFFIC_GATE_NONE : TRAFFIC_GATE_LINE, text, "");
+		why_line(lane, out);
 	}
 }
 
@@ -324,7 +334,7 @@ static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
 	    queue_view_rcpt(view, id, n, &rcpt) != QUEUE_OK)
 		return false;
 	*out = (struct traffic_why){ .since_ms = envelope.arrival_ms };
-	if (flight) {
+	if (flight && flight->lane) {
 		name_lane(out, flight->lane);
 		say(out, TRAFFIC_GATE_SENDING, "it is being delivered now", "");
 		return true;

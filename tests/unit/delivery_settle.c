@@ -26,7 +26,7 @@ static char *body_of(struct rig *rig, uint64_t id)
 	struct buf body;
 	char *text;
 
-	buf_init(&body, 1 << 20);
+	buf_init(&body, 4 << 20);
 	assert_int_equal(queue_body_open(view, id, &reader), QUEUE_OK);
 	do {
 		assert_int_equal(queue_body_next(&reader, view, &bytes), QUEUE_OK);
@@ -320,6 +320,37 @@ static void back_online_old_mail_is_attempted_before_it_expires(void **state)
 	rig_close(&rig);
 }
 
+static void a_thousand_recipients_are_given_up_and_reported_in_parts(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+	struct load *load;
+	char *body;
+	size_t told = 0;
+	uint64_t at = 0;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	uint64_t id = rig_mail(&rig, (struct rig_mail){ .lifetime_ms = 6 * RIG_HOUR, .count = 1000 });
+
+	lane = rig_connect(&rig, "work");
+	while ((load = rig_take(&rig, lane)))
+		rig_settle(&rig, load, SETTLE_TEMPORARY, "450 4.2.0 later");
+	rig_pass(&rig, 6 * RIG_HOUR);
+	rig_turn(&rig);
+	assert_false(rig_has(&rig, id));
+	assert_int_equal(rig.bounce.expired, 1000);
+	assert_int_equal(rig.scheduler->flight.count, 0);
+	while (queue_view_next(queue_view(rig.queue), at, &at) == QUEUE_OK) {
+		body = body_of(&rig, at);
+		for (const char *p = body; (p = strstr(p, "Final-Recipient:")); p++)
+			told++;
+		mem_free(body);
+	}
+	assert_int_equal(told, 1000);
+	rig_close(&rig);
+}
+
 static void paused_and_held_mail_does_not_expire(void **state)
 {
 	struct rig rig;
@@ -450,6 +481,7 @@ int main(void)
 		cmocka_unit_test(an_attempt_that_ends_beyond_the_lifetime_was_the_last),
 		cmocka_unit_test(time_offline_does_not_take_the_chance_to_deliver),
 		cmocka_unit_test(back_online_old_mail_is_attempted_before_it_expires),
+		cmocka_unit_test(a_thousand_recipients_are_given_up_and_reported_in_parts),
 		cmocka_unit_test(paused_and_held_mail_does_not_expire),
 		cmocka_unit_test(mail_without_a_route_expires_in_time),
 		cmocka_unit_test(a_report_that_cannot_be_queued_stays_owed),
