@@ -101,10 +101,12 @@ static void the_last_recipient_to_leave_takes_the_message_along(void **state)
 	struct queue_envelope e;
 	struct queue_timer t;
 	struct queue_due due;
-	uint64_t id;
+	struct queue_outcome o;
+	uint64_t id, message;
+	uint32_t from;
 
 	assert_int_equal(kit_accept(k, kit_envelope(MS), rcpts, 2, 3, 1234), QUEUE_OK);
-	id = k->id;
+	id = message = k->id;
 	assert_int_equal(kit_settle(k, id, (struct queue_outcome){ .n = 0, .kind = QUEUE_DELIVERED, .at_ms = MS + 9 }),
 			 QUEUE_OK);
 	assert_int_equal(queue_view_envelope(queue_view(k->q), id, &e), QUEUE_OK);
@@ -122,6 +124,14 @@ static void the_last_recipient_to_leave_takes_the_message_along(void **state)
 	assert_int_equal(t.kind, QUEUE_TIMER_FLOW);
 	queue_view_end(k->q);
 	assert_int_equal(kit_stats(k).messages + kit_stats(k).recipients + kit_stats(k).body_bytes, 0);
+	/* From any place, forwards and back again. */
+	from = 1;
+	assert_int_equal(queue_view_history_of(queue_view(k->q), message, &from, &o), QUEUE_OK);
+	assert_true(o.n == 1 && from == 2);
+	from = 0;
+	assert_int_equal(queue_view_history_of(queue_view(k->q), message, &from, &o), QUEUE_OK);
+	assert_true(o.n == 0 && from == 1);
+	queue_view_end(k->q);
 	assert_int_equal(kit_stats(k).history_records, 2);
 }
 
