@@ -8,6 +8,7 @@ struct history {
 	struct queue_history_at at;
 	int64_t now_ms;
 	uint64_t found;
+	int cost; /* of one look */
 };
 
 static void start(struct client *client)
@@ -16,6 +17,7 @@ static void start(struct client *client)
 
 	memset(&history->at, 0xff, sizeof history->at);
 	history->now_ms = loop_wall_ms(client->room->loop);
+	history->cost = filter_cost(&client->request.filter);
 	client->state = history;
 }
 
@@ -44,7 +46,7 @@ static enum client_step step(struct client *client, int *budget)
 	uint64_t limit = client->request.filter.limit;
 	struct queue_outcome outcome;
 
-	for (; *budget > 0 && client_has_room(client); --*budget) {
+	for (; *budget > 0 && client_has_room(client); *budget -= history->cost) {
 		struct queue_view *view = queue_view(client->room->queue);
 		enum queue_err err = view ? queue_view_history(view, &history->at, &outcome) : QUEUE_IO;
 

@@ -1,8 +1,10 @@
 #include "control/control.h"
 
+#include <jansson.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "control/client.h"
 #include "control/protocol.h"
@@ -60,6 +62,15 @@ static void on_accept(void *arg, int fd)
 		client_open(&control->room, fd, permit);
 }
 
+/* Keys of hostile requests must not be made to collide. While /dev/urandom can be opened it would seed itself. */
+static void seed_tables(void)
+{
+	uint32_t seed;
+
+	crypto_random(&seed, sizeof seed);
+	json_object_seed(seed | 1);
+}
+
 struct control *control_new(const struct control_setup *setup, char *why, size_t why_size)
 {
 	struct control *control = MEM_NEW(struct control);
@@ -73,6 +84,7 @@ struct control *control_new(const struct control_setup *setup, char *why, size_t
 	list_init(&control->room.busy);
 	loop_timer_init(&control->room.work, setup->loop, on_work);
 	control->group = permit_group(PROTOCOL_GROUP);
+	seed_tables();
 	err = setup->inherited_fd >= 0 ? listen_fd(setup->loop, setup->inherited_fd, &control->listen, why, why_size)
 				       : listen_unix(setup->loop, setup->config->control_socket, SOCKET_MODE,
 						     &control->listen, why, why_size);

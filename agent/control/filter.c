@@ -6,7 +6,10 @@
 #include "base/mem.h"
 #include "base/text.h"
 
-enum { GATES = TRAFFIC_GATE_REPORT + 1 };
+enum {
+	GATES = TRAFFIC_GATE_REPORT + 1,
+	PATTERN_COST = 32, /* bytes of a pattern; matching takes its length times the text's at worst */
+};
 
 static const char *const state_words[] = {
 #define X(name, word, text) [FILTER_##name] = word,
@@ -211,6 +214,16 @@ bool filter_chooses(const struct filter *f)
 bool filter_splits(const struct filter *f)
 {
 	return f->to || f->route || f->error || f->states || f->gates;
+}
+
+int filter_cost(const struct filter *f)
+{
+	const char *const patterns[] = { f->from, f->to, f->route, f->submitter, f->error };
+	size_t len = 0;
+
+	for (size_t i = 0; i < sizeof patterns / sizeof patterns[0]; i++)
+		len += patterns[i] ? strlen(patterns[i]) : 0;
+	return 1 + (int)(len / PATTERN_COST);
 }
 
 /* ---------------------------------------------------------------- what fits */

@@ -65,6 +65,8 @@ const char *filter_set(struct filter *f, const char *name, const char *value);
 const char *filter_add_id(struct filter *f, struct span id);
 /* Whether anything is said that chooses: ids, a pattern or `all`. */
 bool filter_chooses(const struct filter *f);
+/* What it costs to look at one record with it, in plain looks: long patterns cost more. At least 1. */
+int filter_cost(const struct filter *f);
 /* Whether something is said about recipients, so that parts of a message may fit. */
 bool filter_splits(const struct filter *f);
 

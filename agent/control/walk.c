@@ -11,6 +11,7 @@ void walk_init_filter(struct walk *walk, const struct client *client, const stru
 		.filter = filter,
 		.now_ms = loop_wall_ms(client->room->loop),
 		.at = filter->after,
+		.cost = filter_cost(filter),
 	};
 }
 
@@ -57,7 +58,7 @@ bool walk_rcpt(struct walk *walk, const struct queue_envelope *envelope, uint32_
 
 		if (!view || queue_view_rcpt_from(view, envelope->id, n, &rcpt) != QUEUE_OK)
 			return false;
-		--*budget;
+		*budget -= walk->cost;
 		if (fits(walk, envelope, &rcpt, budget)) {
 			*out = rcpt;
 			return true;
@@ -87,7 +88,7 @@ static enum queue_err look(struct walk *walk, struct queue_view *view, int *budg
 	enum queue_err err = queue_view_envelope(view, walk->at, out);
 	struct queue_rcpt rcpt;
 
-	--*budget;
+	*budget -= walk->cost;
 	if (err != QUEUE_OK)
 		return err;
 	if (!permit_sees(&walk->client->permit, out->uid))

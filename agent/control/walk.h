@@ -18,6 +18,7 @@ struct walk {
 	const struct client *client;
 	const struct filter *filter;
 	int64_t now_ms;
+	int cost;         /* of one look */
 	uint64_t at;      /* the last id that was looked at */
 	size_t next_id;   /* of filter->ids */
 	uint64_t found;   /* messages */

@@ -259,6 +259,23 @@ static void a_limit_alone_chooses_nothing(void **state)
 	filter_fini(&f);
 }
 
+static void long_patterns_cost_more(void **state)
+{
+	char pattern[FILTER_TEXT_MAX + 1];
+	struct filter f;
+	(void)state;
+
+	say(&f, (struct pair[]){ { 0 } });
+	assert_int_equal(filter_cost(&f), 1);
+	memset(pattern, '*', FILTER_TEXT_MAX);
+	pattern[FILTER_TEXT_MAX] = '\0';
+	assert_null(filter_set(&f, "from", pattern));
+	assert_int_equal(filter_cost(&f), 1 + FILTER_TEXT_MAX / 32);
+	assert_null(filter_set(&f, "error", pattern));
+	assert_int_equal(filter_cost(&f), 1 + 2 * FILTER_TEXT_MAX / 32);
+	filter_fini(&f);
+}
+
 static void history_is_chosen_by_when_it_ended_and_how(void **state)
 {
 	struct queue_outcome outcome = { .id = 42,
@@ -349,6 +366,7 @@ int main(void)
 		cmocka_unit_test(mistakes_are_refused),
 		cmocka_unit_test(a_pattern_too_long_is_refused),
 		cmocka_unit_test(a_limit_alone_chooses_nothing),
+		cmocka_unit_test(long_patterns_cost_more),
 		cmocka_unit_test(history_is_chosen_by_when_it_ended_and_how),
 		cmocka_unit_test(every_option_has_its_setter),
 	};
