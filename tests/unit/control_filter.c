@@ -52,7 +52,7 @@ static void messages_are_chosen_by_sender_submitter_and_age(void **state)
 		struct pair said[3];
 		bool fits;
 	} rows[] = {
-		{ "nothing said", { { NULL } }, true },
+		{ "nothing said", { { NULL, NULL } }, true },
 		{ "sender by glob, case folded", { { "from", "*@example.ORG" } }, true },
 		{ "another sender", { { "from", "bob@*" } }, false },
 		{ "not the null sender", { { "from", "<>" } }, false },
