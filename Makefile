@@ -164,7 +164,8 @@ check-e2e: all
 
 deps:
 	@tests/install-deps build
-demo: deps
+demo:
+	@tests/install-deps demo
 	$(MAKE) MODE=release all
 	tests/demo build/release
 run: all
