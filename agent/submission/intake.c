@@ -31,8 +31,7 @@ struct intake {
 	struct queue_receipt *receipt;
 	/* What the fix-up wanted stored and the queue was too busy to take: goes first. */
 	struct buf waiting;
-	struct queue_rcpt *rcpts;
-	size_t rcpts_size;
+	struct queue_rcpt *rcpts; /* while it is handed over */
 	struct mem_arena addresses;
 };
 
@@ -58,6 +57,8 @@ void intake_drop(struct intake *intake)
 	intake->receipt = NULL;
 	buf_release(&intake->waiting);
 	mem_arena_fini(&intake->addresses);
+	mem_free(intake->rcpts);
+	intake->rcpts = NULL;
 	intake->is_open = false;
 	intake->is_fixed = false;
 	intake->has_ended = false;
@@ -66,7 +67,6 @@ void intake_drop(struct intake *intake)
 static void free_intake(struct intake *intake)
 {
 	intake_drop(intake);
-	mem_free(intake->rcpts);
 	mem_free(intake);
 }
 
@@ -209,24 +209,21 @@ static bool fill_rcpts(struct intake *intake, const struct intake_session *sessi
 		       const struct server_envelope *envelope, const char *sender, int64_t wall_ms,
 		       struct schedule *out_schedule)
 {
-	const struct config *config = session->config;
+	const struct config *routes = session->routes;
 	struct schedule schedule = { 0 };
 	size_t n = 0;
 
-	if (envelope->rcpt_count > intake->rcpts_size) {
-		intake->rcpts_size = envelope->rcpt_count;
-		intake->rcpts = mem_realloc(intake->rcpts, intake->rcpts_size, sizeof(*intake->rcpts));
-	}
+	intake->rcpts = mem_realloc(intake->rcpts, envelope->rcpt_count, sizeof(*intake->rcpts));
 	for (const struct server_rcpt *rcpt = envelope->rcpts; rcpt; rcpt = rcpt->next) {
-		const char *address = qualify(intake, config, rcpt->address);
+		const char *address = qualify(intake, session->config, rcpt->address);
 		const struct config_route *route;
 		int64_t lifetime, warn;
 
 		if (!address)
 			return false;
-		route = route_find(config, sender, address);
-		lifetime = route ? route->lifetime_ms : config->queue.lifetime_ms;
-		warn = route ? route->warn_after_ms : config->queue.warn_after_ms;
+		route = route_find(routes, sender, address);
+		lifetime = route ? route->lifetime_ms : routes->queue.lifetime_ms;
+		warn = route ? route->warn_after_ms : routes->queue.warn_after_ms;
 		/* The message lives as long as the most patient of its routes, and warns with the first. */
 		if (lifetime > schedule.lifetime_ms)
 			schedule.lifetime_ms = lifetime;
@@ -235,7 +232,7 @@ static bool fill_rcpts(struct intake *intake, const struct intake_session *sessi
 		intake->rcpts[n++] = (struct queue_rcpt){
 			.address = address,
 			.orcpt = "",
-			.flow = { .target = route_target(config, route),
+			.flow = { .target = route_target(routes, route),
 				  .submitter = session->submitter->name,
 				  .band = 1 },
 			.due_ms = wall_ms,

@@ -20,6 +20,7 @@ struct intake;
 struct intake_session {
 	struct queue *queue;
 	const struct config *config;
+	const struct config *routes; /* for the call only: a reload may replace it before the message ends */
 	const struct trust_submitter *submitter;
 	const char *origin;   /* for people: "loopback 127.0.0.1" */
 	const char *peer;     /* "[192.0.2.7]" for the trace, or NULL for local programs */

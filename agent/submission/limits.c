@@ -133,6 +133,9 @@ int64_t limits_take(struct limits *limits, const char *submitter, struct config_
 		return rate.per_ms;
 	/* One message moves the time of being full on by `cost`; it may lie at most one whole period ahead. */
 	cost = rate.per_ms / rate.count > 0 ? rate.per_ms / rate.count : 1;
+	/* After the rate was raised the old debt is one period of the new rate at most. */
+	if (record->full_ms > now_ms + rate.per_ms)
+		record->full_ms = now_ms + rate.per_ms;
 	earliest = record->full_ms > now_ms ? record->full_ms : now_ms;
 	if (earliest + cost > now_ms + rate.per_ms)
 		return earliest + cost - (now_ms + rate.per_ms);

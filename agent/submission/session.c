@@ -30,7 +30,7 @@ struct session {
 	char tls[96];
 	bool is_tcp;
 	bool is_counted; /* in limits */
-	bool is_running; /* inside run(): events from below wait */
+	bool is_shaking; /* the TLS handshake is under way: the engine is not to be asked meanwhile */
 	bool is_stalled; /* the queue or the peer's window is full: an action waits to be done again */
 	int64_t stalled_ms;
 	struct server_action action; /* the one that waits */
@@ -129,6 +129,7 @@ static struct intake_session describe(const struct session *s)
 	return (struct intake_session){
 		.queue = s->shared->queue,
 		.config = s->policy->config,
+		.routes = s->shared->config,
 		.submitter = &s->submitter,
 		.origin = s->origin,
 		/* A local program's mail goes out without a trace of who and where inside this machine. */
@@ -199,6 +200,7 @@ static bool start_tls(struct session *s)
 {
 	if (conn_tls_accept(s->conn, s->policy->tls) != 0)
 		return false;
+	s->is_shaking = true;
 	conn_deadline(s->conn, loop_now_ms(s->shared->loop) + TLS_HANDSHAKE_MS);
 	return true;
 }
@@ -238,9 +240,13 @@ static void give_back(struct session *s)
 	conn_consume(s->conn, s->unread - s->rest.len);
 }
 
-/* The action is kept with its bytes, and nothing is read until it could be done. */
+/* The action is kept with its bytes, and nothing is read until it could be done. The queue always answers; a peer
+ * that does not read its replies is given as long as for a command. */
 static void stall(struct session *s)
 {
+	int64_t patience_ms = s->policy->server.command_timeout_ms;
+	bool is_ours = s->action.kind != SERVER_SEND;
+
 	give_back(s);
 	s->is_stalled = true;
 	s->stalled_ms = loop_now_ms(s->shared->loop);
@@ -249,14 +255,15 @@ static void stall(struct session *s)
 		s->action.bytes = buf_span(&s->held);
 	}
 	conn_read(s->conn, false);
-	conn_deadline(s->conn, INT64_MAX);
+	conn_deadline(s->conn, is_ours || patience_ms <= 0 ? INT64_MAX : s->stalled_ms + patience_ms);
 }
 
 static void unstall(struct session *s)
 {
 	s->is_stalled = false;
 	buf_release(&s->held);
-	server_held_up(s->engine, loop_now_ms(s->shared->loop) - s->stalled_ms);
+	if (s->action.kind != SERVER_SEND)
+		server_held_up(s->engine, loop_now_ms(s->shared->loop) - s->stalled_ms);
 	conn_read(s->conn, true);
 	take_input(s);
 }
@@ -265,6 +272,8 @@ static void run(struct session *s)
 {
 	enum after after;
 
+	if (s->is_shaking)
+		return;
 	if (s->is_stalled) {
 		after = do_action(s);
 		if (after == AFTER_STALL)
@@ -325,6 +334,7 @@ static void on_secure(struct session *s)
 {
 	struct tls_facts facts;
 
+	s->is_shaking = false;
 	if (conn_tls_facts(s->conn, &facts))
 		snprintf(s->tls, sizeof(s->tls), "%s %s", facts.version, facts.cipher);
 	if (s->engine)
@@ -347,7 +357,7 @@ static void on_event(void *arg, enum conn_event event)
 	case CONN_FLUSHED: run(s); return;
 	case CONN_SECURE: on_secure(s); return;
 	case CONN_EOF:
-		if (!s->engine) {
+		if (s->is_shaking) {
 			session_free(s);
 			return;
 		}
@@ -355,8 +365,8 @@ static void on_event(void *arg, enum conn_event event)
 		run(s);
 		return;
 	case CONN_DEADLINE:
-		if (!s->engine || s->action.kind == SERVER_START_TLS)
-			session_free(s); /* no handshake in time */
+		if (s->is_shaking || s->is_stalled)
+			session_free(s); /* no handshake in time, or our replies are not read */
 		else
 			run(s);
 		return;
@@ -375,7 +385,9 @@ static const struct server_reply *judge(struct session *s, char *why, size_t why
 	const struct config_limits *limits = &s->policy->config->limits;
 	/* Local sockets keep a reserve, so that a flood over TCP cannot lock this machine's own programs out. */
 	uint32_t most = limits->connections, reserve = most / 10;
-	struct trust_peer peer = { .is_unix = !s->is_tcp, .host = conn_peer_host(s->conn) };
+	struct trust_peer peer = { .is_unix = !s->is_tcp,
+				   .is_loopback = conn_is_loopback(s->conn),
+				   .host = conn_peer_host(s->conn) };
 	gid_t gid;
 
 	peer.has_uid = conn_peer_user(s->conn, &peer.uid, &gid);
@@ -452,7 +464,7 @@ void session_shut_down_all(struct session_shared *shared)
 		struct session *s = LIST_ENTRY(node, struct session, node);
 
 		next = list_next(&shared->sessions, node);
-		if (!s->engine) {
+		if (s->is_shaking) {
 			session_free(s);
 			continue;
 		}

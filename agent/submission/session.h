@@ -36,6 +36,7 @@ void session_policy_unref(struct session_policy *policy); /* NULL is fine */
 struct session_shared {
 	struct loop *loop;
 	struct queue *queue;
+	struct config *config; /* the newest; routes are taken from it whatever a session began with */
 	struct limits *limits;
 	struct list sessions;
 	uint32_t count, tcp_count;

@@ -148,9 +148,12 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 
 	s->loop = setup->loop;
 	s->config = config_ref(setup->config);
-	s->shared = (struct session_shared){
-		.loop = setup->loop, .queue = setup->queue, .limits = limits_new(), .gone = on_gone, .arg = s
-	};
+	s->shared = (struct session_shared){ .loop = setup->loop,
+					     .queue = setup->queue,
+					     .config = s->config,
+					     .limits = limits_new(),
+					     .gone = on_gone,
+					     .arg = s };
 	list_init(&s->shared.sessions);
 	loop_task_init(&s->stopped, s->loop, on_stopped);
 	s->reception = (struct reception){ .self = s,
@@ -219,6 +222,7 @@ int submission_reload(struct submission *s, struct config *config, char *why, si
 		}
 		config_unref(s->config);
 		s->config = config_ref(config);
+		s->shared.config = s->config;
 	}
 	for (size_t i = 0; i < made; i++)
 		session_policy_unref(next[i]);

@@ -92,7 +92,8 @@ bool trust_judge(const struct trust *trust, const struct trust_peer *peer, struc
 			 (unsigned long)peer->uid);
 		return false;
 	}
-	if (peer->is_unix && !peer->has_uid) {
+	/* Where only some users may send, nobody gets in by hiding who they are. */
+	if (!peer->has_uid && (peer->is_unix || (peer->is_loopback && !trust->any_uid))) {
 		snprintf(why, why_size, "the system does not tell who is calling");
 		return false;
 	}

@@ -1,7 +1,8 @@
 /*
  * trust - who is at the other end, and may it hand in mail here?
  *
- * Unix sockets and loopback TCP: the peer's uid decides where the system tells it; other TCP: the network.
+ * Unix sockets and loopback TCP: the peer's uid decides; other TCP: the network. A loopback peer that closed its socket
+ * has no uid any more: it is welcome where every user is.
  * Names of users are looked up once, when the rules are made. Pure after that.
  * Threads: any.
  */
@@ -20,6 +21,7 @@ struct trust;
 /* What is known of a peer. */
 struct trust_peer {
 	bool is_unix;
+	bool is_loopback;
 	bool has_uid; /* SO_PEERCRED or sock_diag told */
 	uid_t uid;
 	const char *host; /* "192.0.2.7"; "" on a Unix socket */

@@ -78,9 +78,23 @@ static void endless_new_clients_are_refused_and_forgotten_in_time(void **state)
 	limits_free(limits);
 }
 
+static void a_raised_rate_does_not_keep_the_old_debt(void **state)
+{
+	struct limits *limits = limits_new();
+	struct config_rate day = { 10, 86400000 }, minute = { 60, 60000 };
+
+	(void)state;
+	for (int i = 0; i < 10; i++)
+		assert_int_equal(limits_take(limits, "uid:1", day, 1000), 0);
+	assert_int_equal(limits_take(limits, "uid:1", minute, 1000), 1000);
+	assert_int_equal(limits_take(limits, "uid:1", minute, 2000), 0);
+	limits_free(limits);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(a_raised_rate_does_not_keep_the_old_debt),
 		cmocka_unit_test(a_client_gets_as_many_connections_as_allowed),
 		cmocka_unit_test(a_rate_allows_a_burst_of_one_period_and_then_the_rate),
 		cmocka_unit_test(a_runaway_submitter_uses_up_only_its_own_rate),

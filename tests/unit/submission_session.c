@@ -194,6 +194,14 @@ static uint64_t messages(struct bench *bench)
 	return stats.messages;
 }
 
+static void reload(struct bench *bench, struct config *config)
+{
+	char why[256] = "";
+
+	if (submission_reload(bench->submission, config, why, sizeof(why)) != 0)
+		fail_msg("%s", why);
+}
+
 static int open_transaction(struct bench *bench)
 {
 	int fd = dial(bench);
@@ -479,6 +487,68 @@ static void stopping_says_421_and_ends(void **state)
 	close(busy);
 }
 
+static uint32_t sessions(struct bench *bench)
+{
+	return submission_reception(bench->submission)->sessions(bench->submission);
+}
+
+static void one_who_never_reads_its_replies_is_dropped(void **state)
+{
+	struct bench *bench = *state;
+	char flood[8 * 1024];
+	int64_t end;
+	int fd, turned_back = 0;
+
+	for (size_t i = 0; i < sizeof(flood); i++)
+		flood[i] = "HELP  \r\n"[i % 8];
+	bench->config.limits.command_timeout_ms = 500;
+	reload(bench, &bench->config);
+	fd = dial(bench);
+	hear(bench, fd, "220 ");
+	while (turned_back < 20) { /* until our replies, unread, keep the agent from reading more */
+		if (send(fd, flood, sizeof(flood), MSG_NOSIGNAL) < 0)
+			turned_back++;
+		else
+			turned_back = 0;
+		loop_turn(bench->loop, 5);
+	}
+	assert_int_equal(sessions(bench), 1);
+	end = clock_boot_ms() + PATIENCE_MS / 2;
+	while (sessions(bench) && clock_boot_ms() < end)
+		loop_turn(bench->loop, 20);
+	assert_int_equal(sessions(bench), 0);
+	close(fd);
+}
+
+static void a_session_from_before_a_reload_follows_the_new_routes(void **state)
+{
+	struct bench *bench = *state;
+	const char *via[] = { "fresh" };
+	struct config_route route = { .name = "rest", .via = { via, 1 }, .target = "fresh", .lifetime_ms = 1000 };
+	struct config next = bench->config;
+	struct queue_rcpt rcpt;
+	uint64_t id;
+	int fd = open_transaction(bench);
+
+	say(fd, "Subject: half of it\r\n");
+	loop_turn(bench->loop, 20);
+	next.references = 1;
+	next.routes = &route;
+	next.route_count = 1;
+	reload(bench, &next);
+	say(fd, "\r\ntext\r\n.\r\n");
+	hear(bench, fd, "250 2.0.0 queued");
+	close(fd);
+	assert_int_equal(messages(bench), 1);
+	assert_int_equal(queue_view_next(queue_view(bench->queue), 0, &id), QUEUE_OK);
+	assert_int_equal(queue_view_rcpt(queue_view(bench->queue), id, 0, &rcpt), QUEUE_OK);
+	assert_string_equal(rcpt.flow.target, "fresh");
+	queue_view_end(bench->queue);
+	for (int i = 0; i < 5; i++)
+		loop_turn(bench->loop, 20);
+	reload(bench, &bench->config);
+}
+
 static void garbage_never_ends_the_agent(void **state)
 {
 	struct bench *bench = *state;
@@ -513,6 +583,8 @@ int main(void)
 		WITH_BENCH(a_loop_of_mail_is_refused),
 		WITH_BENCH(while_closed_new_mail_is_put_off),
 		WITH_BENCH(stopping_says_421_and_ends),
+		WITH_BENCH(one_who_never_reads_its_replies_is_dropped),
+		WITH_BENCH(a_session_from_before_a_reload_follows_the_new_routes),
 		WITH_BENCH(garbage_never_ends_the_agent),
 	};
 

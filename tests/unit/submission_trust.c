@@ -51,7 +51,7 @@ static void a_loopback_client_without_a_known_uid_is_a_network_client(void **sta
 	struct trust_submitter who;
 
 	(void)state;
-	assert_true(judge(trust, (struct trust_peer){ .host = "::1" }, &who));
+	assert_true(judge(trust, (struct trust_peer){ .is_loopback = true, .host = "::1" }, &who));
 	assert_string_equal(who.name, "net:::1");
 	assert_int_equal(who.uid, UINT32_MAX);
 	trust_free(trust);
@@ -67,6 +67,17 @@ static void a_uid_that_is_not_listed_is_refused_on_every_way_in(void **state)
 		judge(trust, (struct trust_peer){ .is_unix = true, .has_uid = true, .uid = 1000, .host = "" }, &who));
 	assert_false(judge(trust, (struct trust_peer){ .is_unix = true, .has_uid = true, .uid = 0, .host = "" }, &who));
 	assert_false(judge(trust, (struct trust_peer){ .has_uid = true, .uid = 1001, .host = "127.0.0.1" }, &who));
+	trust_free(trust);
+}
+
+static void nobody_gets_in_by_hiding_who_they_are(void **state)
+{
+	struct trust *trust = make("1000");
+	struct trust_submitter who;
+
+	(void)state;
+	/* Its socket was closed before it was asked about. */
+	assert_false(judge(trust, (struct trust_peer){ .is_loopback = true, .host = "127.0.0.1" }, &who));
 	trust_free(trust);
 }
 
@@ -103,6 +114,7 @@ int main(void)
 		cmocka_unit_test(every_user_of_the_machine_is_trusted_by_default),
 		cmocka_unit_test(a_loopback_client_without_a_known_uid_is_a_network_client),
 		cmocka_unit_test(a_uid_that_is_not_listed_is_refused_on_every_way_in),
+		cmocka_unit_test(nobody_gets_in_by_hiding_who_they_are),
 		cmocka_unit_test(users_may_be_listed_by_name),
 		cmocka_unit_test(a_stranger_is_refused_whatever_it_claims),
 	};
