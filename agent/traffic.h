@@ -30,6 +30,7 @@ struct traffic_lane {
 	const char *error;                     /* the last one, in plain words, or "" */
 	const char *advice;                    /* what the user can do, or "" */
 	uint32_t connections, connections_max; /* open now; allowed */
+	uint32_t connecting;                   /* of these: not yet ready for mail */
 	uint64_t delivered, deferred, bounced; /* recipients since start */
 	int64_t last_success_ms;
 	bool insecure; /* verification is off, or TLS is not required */
@@ -58,7 +59,7 @@ struct traffic_why {
 	char lane[64];              /* or "" */
 	int64_t since_ms, until_ms; /* wall clock; 0: unknown, or until something is done */
 	char said[512];             /* what was said, "" if nothing */
-	char by[256];               /* by whom */
+	char by[256];               /* by whom; "" where the text says it, or nobody did */
 	char text[512];             /* one sentence: what it waits for */
 	char advice[512];           /* one sentence: what the user can do, or "" */
 };

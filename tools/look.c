@@ -8,6 +8,8 @@
 #include "base/buf.h"
 #include "base/text.h"
 
+enum { SECOND_MS = 1000, MINUTE_MS = 60 * SECOND_MS, HOUR_MS = 60 * MINUTE_MS };
+
 static char *one_unit(int64_t ms, char out[LOOK_SIZE])
 {
 	int64_t s = ms / 1000;
@@ -32,11 +34,17 @@ char *look_age(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE])
 
 char *look_until(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE])
 {
+	int64_t ms = then_ms > now_ms ? then_ms - now_ms : 0;
 	char length[LOOK_SIZE];
 
-	if (then_ms <= now_ms)
+	/* To the nearest: what was just put off by 4 hours comes "in 4h", not "in 3h". */
+	ms += ms < 120 * SECOND_MS   ? SECOND_MS / 2
+	      : ms < 120 * MINUTE_MS ? MINUTE_MS / 2
+	      : ms < 48 * HOUR_MS    ? HOUR_MS / 2
+				     : 12 * HOUR_MS;
+	if (ms < SECOND_MS)
 		return strcpy(out, "now");
-	snprintf(out, LOOK_SIZE, "in %.32s", one_unit(then_ms - now_ms, length));
+	snprintf(out, LOOK_SIZE, "in %.32s", one_unit(ms, length));
 	return out;
 }
 
@@ -102,7 +110,7 @@ char *look_count(uint64_t count, const char *noun, char out[LOOK_SIZE])
 const char *look_gate(const char *gate)
 {
 	static const char *const words[][2] = {
-		{ "none", "nothing: next in line" },
+		{ "none", "its turn" },
 		{ "sending", "being sent now" },
 		{ "held", "an operator holds it" },
 		{ "damaged", "stored bytes are damaged" },
@@ -110,7 +118,7 @@ const char *look_gate(const char *gate)
 		{ "network", "the network" },
 		{ "paused", "paused by an operator" },
 		{ "lane", "smart host" },
-		{ "account", "smart host account" },
+		{ "account", "its account" },
 		{ "rate", "rate limit" },
 		{ "retry", "its next try" },
 		{ "release", "the time its sender set" },

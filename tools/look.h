@@ -16,7 +16,7 @@ enum { LOOK_SIZE = 48 };
 
 /* "45s", "12m", "3h", "5d" since then; "-" for 0. */
 char *look_age(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE]);
-/* "in 12m"; "now" for what has passed. */
+/* "in 12m", to the nearest; "now" for what has passed. */
 char *look_until(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE]);
 /* "05:41:12" of today, "Nov 23 05:41" of another day; "-" for 0. */
 char *look_time(int64_t then_ms, int64_t now_ms, char out[LOOK_SIZE]);

@@ -10,6 +10,7 @@
 #include "base/mem.h"
 #include "net/listen.h"
 #include "net/loop.h"
+#include "look.h"
 #include "net/tls.h"
 #include "sink_options.h"
 #include "sink_session.h"
@@ -76,14 +77,17 @@ static void on_interrupted(struct loop_signal *sig)
 static void tell_counts(const struct sink *sink)
 {
 	const struct sink_session_shared *shared = &sink->shared;
+	char messages[LOOK_SIZE], recipients[LOOK_SIZE], bytes[LOOK_SIZE], connections[LOOK_SIZE];
 
 	if (sink->options.json)
 		printf("{\"messages\":%" PRIu64 ",\"recipients\":%" PRIu64 ",\"bytes\":%" PRIu64
 		       ",\"connections\":%" PRIu64 "}\n",
 		       shared->messages, shared->recipients, shared->bytes, shared->connections);
 	else
-		printf("%" PRIu64 " messages, %" PRIu64 " recipients, %" PRIu64 " bytes, %" PRIu64 " connections\n",
-		       shared->messages, shared->recipients, shared->bytes, shared->connections);
+		printf("%s, %s, %s, %s\n", look_count(shared->messages, "message", messages),
+		       look_count(shared->recipients, "recipient", recipients),
+		       look_count(shared->bytes, "byte", bytes),
+		       look_count(shared->connections, "connection", connections));
 }
 
 /* ---------------------------------------------------------------- starting */

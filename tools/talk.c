@@ -94,6 +94,10 @@ int talk_open(const struct cli *cli, struct talk **out_talk)
 	struct talk *talk;
 	int fd, status = 0;
 
+	/* A slip in the name must not ask another agent than the one that was meant. */
+	if (cli->config && !cli->socket && access(cli->config, R_OK) < 0)
+		return cli_fail(errno == EACCES ? EX_NOPERM : EX_CONFIG, "cannot read %s: %s", cli->config,
+				strerror(errno));
 	find_place(cli, &place);
 	fd = place.socket ? connect_to(place.socket) : -ENOENT;
 	/* A user without an agent of their own means the machine's. */

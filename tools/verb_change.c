@@ -73,16 +73,15 @@ static void tell_chosen(const struct change *change, const json_t *found)
 	       look_count((uint64_t)talk_number(found, "recipients"), "recipient", rcpts),
 	       text_size_print((uint64_t)talk_number(found, "bytes"), size));
 	if (talk_number(found, "sending"))
-		printf("%" PRId64 " of the recipients are being sent to just now and may still get it.\n",
-		       talk_number(found, "sending"));
+		printf("%" PRId64 " of the recipients %s being sent to just now and may still get it.\n",
+		       talk_number(found, "sending"), talk_number(found, "sending") == 1 ? "is" : "are");
 	fflush(stdout);
 }
 
 static void tell_missing(const json_t *found)
 {
 	if (talk_number(found, "missing"))
-		fprintf(stderr, "sendoff: %" PRId64 " of these ids are not in the queue (history may know them)\n",
-			talk_number(found, "missing"));
+		verb_list_missing(talk_number(found, "missing"));
 }
 
 /* What came meanwhile was not shown, so it is not changed. */
@@ -134,7 +133,9 @@ static int nothing(const struct change *change, const json_t *found, struct talk
 	if (change->cli->json && (!is_flush || change->cli->dry_run))
 		talk_print(found);
 	else if (!change->cli->json)
-		puts("No mail fits that.");
+		puts(is_flush && !filter_chooses(&change->cli->filter)
+			     ? "No mail is waiting; smart hosts that failed are tried again with the next."
+			     : "No mail fits that.");
 	/* Smart hosts that wait are tried again although no mail waits for them. */
 	if (is_flush && !change->cli->dry_run) {
 		status = talk_ask(talk, talk_request(change->cli, "flush"), NULL, NULL, &done);

@@ -9,7 +9,7 @@
 #include "look.h"
 #include "talk.h"
 
-enum { SCREEN_ROWS = 50, CELL_SIZE = 1024, NAME_WIDTH = 28 };
+enum { SCREEN_ROWS = 50, CELL_SIZE = 1024, NAME_WIDTH = 28, NAME_LEAST = 12, FIXED_WIDTH = 41 };
 
 struct history {
 	const struct cli *cli;
@@ -23,13 +23,23 @@ static enum look_colour colour_of(const char *outcome)
 	return strcmp(outcome, "bounced") == 0 ? LOOK_RED : LOOK_YELLOW;
 }
 
+/* Of sender and recipient: what the terminal leaves; 0: whole addresses, for other programs. */
+static size_t name_width(const struct cli *cli)
+{
+	int width = (cli->columns - FIXED_WIDTH) / 2;
+
+	if (cli->columns == 0)
+		return 0;
+	return width > NAME_WIDTH ? NAME_WIDTH : width < NAME_LEAST ? NAME_LEAST : (size_t)width;
+}
+
 static void on_row(void *arg, const json_t *row)
 {
 	const struct history *history = arg;
 	const struct cli *cli = history->cli;
 	const char *sender = talk_text(row, "sender"), *outcome = talk_text(row, "outcome"),
 		   *host = talk_text(row, "host");
-	size_t cut = cli->columns ? NAME_WIDTH : 0;
+	size_t cut = name_width(cli);
 	char when[LOOK_SIZE], from[CELL_SIZE], to[CELL_SIZE], reply[CELL_SIZE], by[CELL_SIZE];
 
 	if (cli->json) {

@@ -11,6 +11,9 @@
 enum {
 	SCREEN_ROWS = 200, /* on a terminal, where nothing else was said */
 	NAME_WIDTH = 32,
+	NAME_LEAST = 12,  /* on a narrow terminal */
+	FIXED_WIDTH = 37, /* the columns before the names */
+	GATE_WIDTH = 26,  /* room for "smart host work, in 12m" */
 	CELL_SIZE = 1024,
 };
 
@@ -20,10 +23,30 @@ struct list {
 	bool is_headed;
 };
 
+/* Of each of the two columns of names: what the terminal leaves. */
+static size_t name_width(const struct cli *cli)
+{
+	int width = (cli->columns - FIXED_WIDTH - GATE_WIDTH) / 2 - 1;
+
+	if (cli->columns == 0 || width > NAME_WIDTH)
+		return NAME_WIDTH;
+	return width < NAME_LEAST ? NAME_LEAST : (size_t)width;
+}
+
+/* What is left for the last column; 0: all it takes. */
+static size_t gate_width(const struct cli *cli)
+{
+	int left = cli->columns - FIXED_WIDTH - 2 * ((int)name_width(cli) + 1);
+
+	return left > 0 ? (size_t)left : 0;
+}
+
 void verb_list_head(const struct cli *cli, FILE *out)
 {
+	int width = (int)name_width(cli);
+
 	fprintf(out, "%s%-13s %5s %6s %-9s %-*s %-*s %s%s\n", look_colour(cli, LOOK_BOLD), "ID", "AGE", "SIZE", "STATE",
-		NAME_WIDTH, "FROM", NAME_WIDTH, "TO", "WAITS FOR", look_colour(cli, LOOK_PLAIN));
+		width, "FROM", width, "TO", "WAITS FOR", look_colour(cli, LOOK_PLAIN));
 }
 
 static enum look_colour colour_of(const char *state)
@@ -50,17 +73,21 @@ static char *recipients(const json_t *row, char *out, size_t size)
 	return out;
 }
 
-/* "smart host work, in 12m" */
-static char *gate(const json_t *row, int64_t now_ms, char *out, size_t size)
+/* "smart host work, in 12m"; named only where it is the smart host that makes mail wait. */
+static void gate(const json_t *row, int64_t now_ms, char *out, size_t size)
 {
 	int64_t until_ms = talk_number(row, "until_ms");
-	const char *lane = talk_text(row, "lane");
-	char until[LOOK_SIZE], name[CELL_SIZE];
+	const char *word = talk_text(row, "gate"), *lane = talk_text(row, "lane");
+	char until[LOOK_SIZE], what[CELL_SIZE], name[CELL_SIZE];
 
-	snprintf(out, size, "%s%s%s%s%s", look_gate(talk_text(row, "gate")), lane[0] ? " " : "",
-		 look_text(lane, 64, name, sizeof name), until_ms ? ", " : "",
-		 until_ms ? look_until(until_ms, now_ms, until) : "");
-	return out;
+	look_text(lane, 64, name, sizeof name);
+	if (strcmp(word, "lane") == 0 && name[0])
+		snprintf(what, sizeof what, "smart host %.300s", name);
+	else if (strcmp(word, "account") == 0 && name[0])
+		snprintf(what, sizeof what, "account of %.300s", name);
+	else
+		snprintf(what, sizeof what, "%s", look_gate(word));
+	snprintf(out, size, "%s%s%s", what, until_ms ? ", " : "", until_ms ? look_until(until_ms, now_ms, until) : "");
 }
 
 /* printf counts bytes; columns are characters. */
@@ -76,16 +103,17 @@ static void put_cell(FILE *out, const char *text, size_t width)
 void verb_list_row(const struct cli *cli, FILE *out, const json_t *row, int64_t now_ms)
 {
 	const char *state = talk_text(row, "state"), *sender = talk_text(row, "sender");
-	size_t cut = cli->columns ? NAME_WIDTH : 0; /* whole addresses for other programs */
+	size_t width = name_width(cli), cut = cli->columns ? width : 0; /* whole addresses for other programs */
 	char age[LOOK_SIZE], size[TEXT_SIZE_SIZE], cell[CELL_SIZE], names[CELL_SIZE + 32];
 
 	fprintf(out, "%-13s %5s %6s %s%-9s%s ", talk_text(row, "id"),
 		look_age(talk_number(row, "arrival_ms"), now_ms, age),
 		text_size_print((uint64_t)talk_number(row, "size_bytes"), size), look_colour(cli, colour_of(state)),
 		state, look_colour(cli, LOOK_PLAIN));
-	put_cell(out, look_text(sender[0] ? sender : "<>", cut, cell, sizeof cell), NAME_WIDTH);
-	put_cell(out, look_text(recipients(row, names, sizeof names), cut, cell, sizeof cell), NAME_WIDTH);
-	fprintf(out, "%s\n", gate(row, now_ms, cell, sizeof cell));
+	put_cell(out, look_text(sender[0] ? sender : "<>", cut, cell, sizeof cell), width);
+	put_cell(out, look_text(recipients(row, names, sizeof names), cut, cell, sizeof cell), width);
+	gate(row, now_ms, names, sizeof names);
+	fprintf(out, "%s\n", look_text(names, cut ? gate_width(cli) : 0, cell, sizeof cell));
 }
 
 static void on_row(void *arg, const json_t *row)
@@ -102,10 +130,18 @@ static void on_row(void *arg, const json_t *row)
 	verb_list_row(list->cli, stdout, row, list->now_ms);
 }
 
+void verb_list_missing(int64_t count)
+{
+	fprintf(stderr,
+		"sendoff: %" PRId64 " of these ids %s not in the queue; `sendoff show ID` looks in the history too\n",
+		count, count == 1 ? "is" : "are");
+}
+
 static void tell_end(const struct cli *cli, const json_t *done)
 {
 	int64_t messages = talk_number(done, "messages"), missing = talk_number(done, "missing"),
 		damaged = talk_number(done, "damaged");
+	char records[LOOK_SIZE];
 
 	if (messages == 0 && !cli->json)
 		puts(cli->filter.all || !filter_chooses(&cli->filter) ? "No mail is waiting."
@@ -113,10 +149,10 @@ static void tell_end(const struct cli *cli, const json_t *done)
 	if (talk_bool(done, "more") && !cli->json)
 		printf("There is more: --limit N shows so many, --all everything.\n");
 	if (missing)
-		fprintf(stderr, "sendoff: %" PRId64 " of these ids are not in the queue (history may know them)\n",
-			missing);
+		verb_list_missing(missing);
 	if (damaged)
-		fprintf(stderr, "sendoff: %" PRId64 " records cannot be read: run `sendoff verify`\n", damaged);
+		fprintf(stderr, "sendoff: %s cannot be read: run `sendoff verify`\n",
+			look_count((uint64_t)damaged, "record", records));
 }
 
 int verb_list_run(struct cli *cli)

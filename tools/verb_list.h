@@ -13,5 +13,7 @@ int verb_list_run(struct cli *cli);
 
 void verb_list_head(const struct cli *cli, FILE *out);
 void verb_list_row(const struct cli *cli, FILE *out, const json_t *row, int64_t now_ms);
+/* Says that so many of the ids that were given are not in the queue. */
+void verb_list_missing(int64_t count);
 
 #endif

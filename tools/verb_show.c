@@ -1,7 +1,9 @@
 #include "verb_show.h"
 
 #include <inttypes.h>
+#include <pwd.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sysexits.h>
 
@@ -18,6 +20,7 @@ struct show {
 	const struct cli *cli;
 	int64_t now_ms;
 	bool is_failed;
+	bool is_headed;
 };
 
 /* A line "name   text", left out where there is none. */
@@ -41,6 +44,22 @@ static void time_line(const char *name, int64_t then_ms, int64_t now_ms)
 		printf("%-12s %s (%s ago)\n", name, clock_stamp(then_ms, stamp), look_age(then_ms, now_ms, length));
 }
 
+/* "uid:1001 (alice)" where the uid is of a user of this machine. */
+static void submitter_line(const char *submitter)
+{
+	const struct passwd *user = NULL;
+	char text[CELL_SIZE], *end;
+	unsigned long uid;
+
+	if (strncmp(submitter, "uid:", 4) == 0) {
+		uid = strtoul(submitter + 4, &end, 10);
+		user = *end == '\0' ? getpwuid((uid_t)uid) : NULL;
+	}
+	snprintf(text, sizeof text, "%s%s%s%s", submitter, user ? " (" : "", user ? user->pw_name : "",
+		 user ? ")" : "");
+	line("submitter", text);
+}
+
 static void show_message(const struct show *show, const json_t *row)
 {
 	const char *sender = talk_text(row, "sender");
@@ -55,7 +74,7 @@ static void show_message(const struct show *show, const json_t *row)
 	line("message-id", talk_text(row, "message_id"));
 	printf("%-12s %s, %s\n", "size", text_size_print((uint64_t)talk_number(row, "size_bytes"), size),
 	       talk_text(row, "body"));
-	line("submitter", talk_text(row, "submitter"));
+	submitter_line(talk_text(row, "submitter"));
 	line("came by", talk_text(row, "origin"));
 	line("envid", talk_text(row, "envid"));
 	time_line("arrived", talk_number(row, "arrival_ms"), show->now_ms);
@@ -73,7 +92,7 @@ static void show_why(const struct show *show, const json_t *row)
 	const char *by = talk_text(row, "by"), *said = talk_text(row, "said"), *advice = talk_text(row, "advice");
 	char cell[CELL_SIZE], name[CELL_SIZE];
 
-	printf("  waits for  %s\n", talk_text(row, "text")[0] ? look_text(talk_text(row, "text"), 0, cell, sizeof cell)
+	printf("  because    %s\n", talk_text(row, "text")[0] ? look_text(talk_text(row, "text"), 0, cell, sizeof cell)
 							      : look_gate(talk_text(row, "gate")));
 	if (talk_number(row, "since_ms"))
 		printf("  since      %s\n", look_time(talk_number(row, "since_ms"), show->now_ms, cell));
@@ -81,9 +100,10 @@ static void show_why(const struct show *show, const json_t *row)
 		printf("  until      %s", look_time(talk_number(row, "until_ms"), show->now_ms, cell));
 	if (talk_number(row, "until_ms"))
 		printf(" (%s)\n", look_until(talk_number(row, "until_ms"), show->now_ms, cell));
+	/* Without a name nobody said it: it is what we found. */
 	if (said[0])
-		printf("  said       %s%s%s\n", look_text(said, 0, cell, sizeof cell), by[0] ? "  - by " : "",
-		       look_text(by, 0, name, sizeof name));
+		printf("  %s %s%s%s\n", by[0] ? "said      " : "last error", look_text(said, 0, cell, sizeof cell),
+		       by[0] ? "  - by " : "", look_text(by, 0, name, sizeof name));
 	if (advice[0])
 		printf("  do         %s%s%s\n", look_colour(show->cli, LOOK_YELLOW),
 		       look_text(advice, 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN));
@@ -102,8 +122,9 @@ static void show_rcpt(const struct show *show, const json_t *row)
 		printf("  route      %s -> %s\n", route[0] ? look_text(route, 0, name, sizeof name) : "none",
 		       target[0] ? look_text(target, 0, cell, sizeof cell) : "nowhere");
 	if (reply[0])
-		printf("  last try   %s: %s  - by %s\n", look_time(talk_number(row, "last_ms"), show->now_ms, when),
-		       look_text(reply, 0, cell, sizeof cell), look_text(talk_text(row, "host"), 0, name, sizeof name));
+		printf("  last try   %s: %s%s%s\n", look_time(talk_number(row, "last_ms"), show->now_ms, when),
+		       look_text(reply, 0, cell, sizeof cell), talk_text(row, "host")[0] ? "  - by " : "",
+		       look_text(talk_text(row, "host"), 0, name, sizeof name));
 	if (talk_number(row, "attempts"))
 		printf("  attempts   %" PRId64 ", next %s\n", talk_number(row, "attempts"),
 		       look_until(talk_number(row, "due_ms"), show->now_ms, when));
@@ -125,19 +146,41 @@ static void show_history(const struct show *show, const json_t *row)
 		printf("  by way of  %s%s%s\n", look_text(lane, 0, cell, sizeof cell), tls[0] ? ", " : "",
 		       look_text(tls, 0, name, sizeof name));
 	if (talk_text(row, "reply")[0])
-		printf("  said       %s  - by %s\n", look_text(talk_text(row, "reply"), 0, cell, sizeof cell),
+		printf("  said       %s%s%s\n", look_text(talk_text(row, "reply"), 0, cell, sizeof cell),
+		       talk_text(row, "host")[0] ? "  - by " : "",
 		       look_text(talk_text(row, "host"), 0, name, sizeof name));
+}
+
+/* What the history knows of a message that has left. */
+static void show_past(const struct show *show, const json_t *row)
+{
+	const char *sender = talk_text(row, "sender");
+	char size[TEXT_SIZE_SIZE];
+
+	printf("%s%s%s  no longer queued\n", look_colour(show->cli, LOOK_BOLD), talk_text(row, "id"),
+	       look_colour(show->cli, LOOK_PLAIN));
+	line("from", sender[0] ? sender : "<> (the null sender)");
+	line("subject", talk_text(row, "subject"));
+	line("message-id", talk_text(row, "message_id"));
+	printf("%-12s %s\n", "size", text_size_print((uint64_t)talk_number(row, "size_bytes"), size));
+	submitter_line(talk_text(row, "submitter"));
+	time_line("arrived", talk_number(row, "arrival_ms"), show->now_ms);
 }
 
 static void on_show(void *arg, const json_t *row)
 {
-	const struct show *show = arg;
+	struct show *show = arg;
 
-	if (show->cli->json)
+	if (show->cli->json) {
 		talk_print(row);
-	else if (talk_is(row, "message"))
+		return;
+	}
+	if (talk_is(row, "message"))
 		show_message(show, row);
-	else if (talk_is(row, "recipient"))
+	else if (talk_is(row, "history") && !show->is_headed)
+		show_past(show, row);
+	show->is_headed = true;
+	if (talk_is(row, "recipient"))
 		show_rcpt(show, row);
 	else if (talk_is(row, "history"))
 		show_history(show, row);

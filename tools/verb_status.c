@@ -43,6 +43,22 @@ static bool lane_is_well(const json_t *lane)
 	return strcmp(talk_text(lane, "trouble"), "well") == 0 && !talk_text(lane, "paused_by")[0];
 }
 
+/* Not known to be bad, but not one connection has got through. */
+static bool is_being_tried(const json_t *lane)
+{
+	return lane_is_well(lane) && talk_number(lane, "connecting") > 0 &&
+	       talk_number(lane, "connecting") == talk_number(lane, "connections");
+}
+
+static size_t count_tried(const struct status *status)
+{
+	size_t tried = 0;
+
+	for (size_t i = 0; i < json_array_size(status->lanes); i++)
+		tried += is_being_tried(json_array_get(status->lanes, i));
+	return tried;
+}
+
 static size_t count_unwell(const struct status *status)
 {
 	size_t unwell = 0;
@@ -69,6 +85,8 @@ static const char *verdict(const struct status *status, enum look_colour *out_co
 	if (unwell == lanes)
 		return "No mail is flowing: no smart host can be used.";
 	*out_colour = LOOK_YELLOW;
+	if (unwell + count_tried(status) == lanes)
+		return "Nothing is known to be wrong, but no smart host has answered yet.";
 	if (unwell)
 		return "Mail is flowing, but not everywhere.";
 	if (number(status, "damaged"))
@@ -98,6 +116,11 @@ static void show_head(const struct status *status)
 	printf("%s%s%s\n", look_colour(status->cli, colour), sentence, look_colour(status->cli, LOOK_PLAIN));
 	if (talk_text(status->whole, "paused_by")[0])
 		show_advice(status, "sendoff resume");
+	else if (number(status, "routes") == 0 && !talk_bool(status->whole, "own"))
+		show_advice(status,
+			    file[0] ? "add a smarthost and a route to it (sendoff.conf(5)), then: sendoff reload"
+				    : "write a smarthost and a route into a configuration file "
+				      "(sendoff.conf(5)), then: sendoff reload");
 	printf("sendoffd %s, up for %s, %s%s\n", talk_text(status->whole, "version"),
 	       look_age((int64_t)number(status, "started_ms"), status->now_ms, age),
 	       file[0] ? "configured by " : "with built-in defaults", look_text(file, 0, path, sizeof path));
@@ -105,6 +128,12 @@ static void show_head(const struct status *status)
 		printf("  offline since %s  %s\n",
 		       look_time((int64_t)number(status, "offline_since_ms"), status->now_ms, age),
 		       look_text(talk_text(status->whole, "offline_text"), 0, path, sizeof path));
+}
+
+static void show_if_any(const struct status *status, const char *key, const char *word)
+{
+	if (number(status, key))
+		printf(", %" PRIu64 " %s", number(status, key), word);
 }
 
 static void show_counts(const struct status *status)
@@ -118,18 +147,20 @@ static void show_counts(const struct status *status)
 		       look_count(number(status, "recipients"), "recipient", rcpts),
 		       text_size_print(number(status, "body_bytes"), size),
 		       look_age((int64_t)number(status, "oldest_ms"), status->now_ms, age), number(status, "sending"));
-	printf("%sSince start: %" PRIu64 " accepted; recipients: %" PRIu64 " delivered, %" PRIu64 " deferred, %" PRIu64
-	       " bounced, %" PRIu64 " doubtful\n",
-	       number(status, "messages") ? "" : "\n", number(status, "accepted"), number(status, "delivered"),
-	       number(status, "deferred"), number(status, "bounced"), number(status, "doubted"));
+	printf("%sSince start: %" PRIu64 " accepted; recipients: %" PRIu64 " delivered",
+	       number(status, "messages") ? "" : "\n", number(status, "accepted"), number(status, "delivered"));
+	show_if_any(status, "deferred", "deferred");
+	show_if_any(status, "bounced", "bounced");
+	show_if_any(status, "doubted", "doubtful");
+	putchar('\n');
 	if (!talk_bool(status->whole, "counted_all"))
 		printf("(What follows counts the oldest %" PRIu64 " messages only.)\n", number(status, "counted"));
 }
 
 /* ---------------------------------------------------------------- lanes */
 
-/* The first name of the target that mail waits for. */
-static uint64_t waiting_for(const struct status *status, const char *name)
+/* "recipients" that wait for the target whose first name this is, or how many of them are not due until "later". */
+static uint64_t waiting_for(const struct status *status, const char *name, const char *which)
 {
 	size_t len = strlen(name);
 	uint64_t count = 0;
@@ -139,7 +170,7 @@ static uint64_t waiting_for(const struct status *status, const char *name)
 		const char *target = talk_text(row, "target");
 
 		if (strncmp(target, name, len) == 0 && (target[len] == '\0' || target[len] == ','))
-			count += (uint64_t)talk_number(row, "recipients");
+			count += (uint64_t)talk_number(row, which);
 	}
 	return count;
 }
@@ -154,13 +185,15 @@ static void lane_state(const struct status *status, const json_t *lane, char *ou
 		snprintf(out, size, "paused by %.32s since %s", talk_text(lane, "paused_by"),
 			 look_time(talk_number(lane, "paused_ms"), status->now_ms, age));
 	else if (talk_bool(lane, "parked"))
-		snprintf(out, size, "account refused: parked until somebody acts");
-	else if (strcmp(trouble, "account") == 0)
 		snprintf(out, size, "account refused");
+	else if (strcmp(trouble, "account") == 0)
+		snprintf(out, size, "account cannot be used just now");
 	else if (strcmp(trouble, "network") == 0)
 		snprintf(out, size, "waits for the network");
 	else if (strcmp(trouble, "host") == 0)
 		snprintf(out, size, "failing");
+	else if (is_being_tried(lane))
+		snprintf(out, size, "being connected to");
 	else if (last_ms)
 		snprintf(out, size, "well, last delivery %s ago", look_age(last_ms, status->now_ms, age));
 	else
@@ -185,7 +218,8 @@ static void lane_trouble(const struct status *status, const json_t *lane)
 
 static void show_lane(const struct status *status, const json_t *lane)
 {
-	uint64_t waiting = waiting_for(status, talk_text(lane, "name"));
+	uint64_t waiting = waiting_for(status, talk_text(lane, "name"), "recipients"),
+		 later = waiting_for(status, talk_text(lane, "name"), "later");
 	char name[CELL_SIZE], host[CELL_SIZE], state[CELL_SIZE];
 
 	lane_state(status, lane, state, sizeof state);
@@ -195,6 +229,8 @@ static void show_lane(const struct status *status, const json_t *lane)
 	       look_colour(status->cli, LOOK_PLAIN));
 	if (waiting)
 		printf(", %" PRIu64 " waiting", waiting);
+	if (later)
+		printf(" (%" PRIu64 " for a later try)", later);
 	if (talk_number(lane, "connections"))
 		printf(", %" PRId64 " of %" PRId64 " connections", talk_number(lane, "connections"),
 		       talk_number(lane, "connections_max"));
@@ -234,16 +270,18 @@ static uint64_t without_route(const struct status *status)
 
 static void show_matters(const struct status *status)
 {
-	show_matter(status, without_route(status), "recipient", "fit no route",
-		    "add a route that fits them to the configuration, then: sendoff reload");
+	uint64_t unrouted = without_route(status);
+
+	show_matter(status, unrouted, "recipient", unrouted == 1 ? "fits no route" : "fit no route",
+		    "add a route that fits to the configuration (sendoff.conf(5)), then: sendoff reload");
 	show_matter(status, number(status, "held"), "message", "held by an operator",
 		    "sendoff list --state held; sendoff release ID");
 	show_matter(status, number(status, "damaged"), "message",
 		    "damaged: the stored bytes do not match their checksum",
 		    "look at the disk; sendoff list --state damaged; sendoff remove ID");
 	show_matter(status, number(status, "doubtful"), "recipient",
-		    "perhaps delivered: the last reply was lost; they are tried again after a pause", "");
-	show_matter(status, number(status, "put_off"), "recipient", "put off by their sender", "");
+		    "perhaps delivered: the last reply was lost; tried again after a pause", "");
+	show_matter(status, number(status, "put_off"), "recipient", "put off by the sender", "");
 	show_matter(status, number(status, "report_owed"), "recipient",
 		    "done with; the report to the sender is being made", "");
 }

@@ -14,8 +14,13 @@ static const char *name_of(const struct client *client, char out[32])
 
 static enum client_step finish(struct client *client, bool is_known)
 {
-	if (!is_known)
-		return client_fail(client, EX_USAGE, "usage", "no smart host of that name is configured");
+	char text[256];
+
+	if (!is_known) {
+		snprintf(text, sizeof text, "no smart host \"%s\" is configured - `sendoff status` lists them",
+			 client->request.lane);
+		return client_fail(client, EX_USAGE, "usage", text);
+	}
 	return client_done(client, json_pack("{s:s}", "lane", client->request.lane));
 }
 

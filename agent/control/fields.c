@@ -199,6 +199,7 @@ json_t *fields_lane(const struct traffic_lane *l)
 	add_text(object, "advice", l->advice);
 	add_number(object, "connections", l->connections);
 	add_number(object, "connections_max", l->connections_max);
+	add_number(object, "connecting", l->connecting);
 	add_number(object, "delivered", (int64_t)l->delivered);
 	add_number(object, "deferred", (int64_t)l->deferred);
 	add_number(object, "bounced", (int64_t)l->bounced);

@@ -94,8 +94,9 @@ static const char *set_state(struct filter *f, const char *value)
 		size_t comma = span_find(rest, ',');
 
 		if (!add_state(f, span_trim(span_first(rest, comma))))
-			return "no such state - waiting, doubtful, failed, delivered, bounced, removed, held, damaged, or a "
-			       "word that list shows as the reason";
+			return "no such state - waiting, doubtful, failed, delivered, bounced, removed, held, damaged, or what "
+			       "it waits for: none, sending, route, network, paused, lane, account, rate, retry, release, line, "
+			       "report";
 		rest = span_from(rest, comma + 1);
 	} while (rest.len);
 	return NULL;
@@ -142,7 +143,8 @@ static const struct filter_option options[] = {
 	{ "from", "GLOB", "the sender (<> for reports)" },
 	{ "to", "GLOB", "a recipient" },
 	{ "route", "GLOB", "the routing rule, or a smart host of its list" },
-	{ "state", "WORD,...", "waiting, doubtful, failed, held, damaged, or a reason as list shows it" },
+	{ "state", "WORD,...",
+	  "waiting, doubtful, failed, held, damaged; what it waits for: route, lane, account, retry, ... (see sendoff(1))" },
 	{ "submitter", "GLOB", "who handed it in: a user's name, uid:1000, user:alice, net:192.0.2.7" },
 	{ "older", "DURATION", "arrived longer ago than this" },
 	{ "newer", "DURATION", "arrived within this time" },

@@ -29,10 +29,7 @@ static void host_text(const struct lane *lane, char *out, size_t size)
 
 static const char *secret_word(const struct config_smarthost *host)
 {
-	return host->secret_file         ? host->secret_file
-	       : host->secret_command    ? "secret_command"
-	       : host->secret_credential ? "secret_credential"
-					 : "the secret";
+	return host->secret_command ? "secret_command" : host->secret_credential ? "secret_credential" : "the secret";
 }
 
 static void advise(const struct lane *lane, char *out, size_t size)
@@ -42,23 +39,38 @@ static void advise(const struct lane *lane, char *out, size_t size)
 		return;
 	if (lane->paused_by)
 		snprintf(out, size, "sendoff resume %s lets it go on", lane->name);
-	else if (lane->is_parked)
+	else if (lane->trouble == TRAFFIC_ACCOUNT && strstr(lane->error, "not offer AUTH"))
+		snprintf(
+			out, size,
+			"passwords are taken at other ports, or only under TLS: check port and tls of smarthost \"%s\", or "
+			"remove its user; then: sendoff reload",
+			lane->name);
+	else if (lane->is_parked && lane->host->secret_file)
 		snprintf(out, size,
-			 "check user and secret (%s) of smarthost \"%s\"; a changed secret file is tried at once, "
+			 "check user and secret_file (%s) of smarthost \"%s\"; a changed file is tried at once, "
 			 "else: sendoff resume %s",
+			 lane->host->secret_file, lane->name, lane->name);
+	else if (lane->is_parked)
+		snprintf(out, size, "check user and %s of smarthost \"%s\", then: sendoff resume %s",
 			 secret_word(lane->host), lane->name, lane->name);
 	else if (lane->trouble == TRAFFIC_ACCOUNT)
-		snprintf(out, size, "nothing if the provider's limit passes by itself; sendoff resume %s tries at once",
+		snprintf(out, size,
+			 "nothing if it passes by itself, as a provider's limit does; sendoff resume %s tries at once",
 			 lane->name);
 	else if (lane->trouble == TRAFFIC_LANE && strstr(lane->error, "certificate"))
 		snprintf(out, size,
 			 "the server is not proven to be the one you mean: check host, tls_name and tls_ca of "
 			 "smarthost \"%s\", or ask its operator",
 			 lane->name);
+	else if (lane->trouble == TRAFFIC_LANE && strstr(lane->error, "not offer STARTTLS"))
+		snprintf(out, size,
+			 "mail is not sent in clear text: check host, port and tls of smarthost \"%s\" (a server of "
+			 "port 465 wants tls = implicit), or ask its operator",
+			 lane->name);
 	else if (lane->trouble == TRAFFIC_LANE)
 		snprintf(out, size,
-			 "nothing if the server comes back; else check host, port and tls of smarthost \"%s\"; "
-			 "sendoff flush tries at once",
+			 "nothing if the server recovers; else check host, port and tls of smarthost \"%s\" or ask its "
+			 "operator; sendoff flush tries at once",
 			 lane->name);
 }
 
@@ -134,6 +146,7 @@ static bool lane_at(void *self, size_t i, struct traffic_lane *out)
 		.advice = gate->advice,
 		.connections = lane->connecting + lane->ready,
 		.connections_max = lane->host->connections,
+		.connecting = lane->connecting,
 		.delivered = lane->delivered,
 		.deferred = lane->deferred,
 		.bounced = lane->bounced,
@@ -224,11 +237,9 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 
 	name_lane(out, lane);
 	advise(lane, advice, sizeof advice);
-	host_text(lane, out->by, sizeof out->by);
 	if (lane->paused_by) {
 		snprintf(text, sizeof text, "smarthost \"%s\" was paused by %s", lane->name, lane->paused_by);
 		say(out, TRAFFIC_GATE_PAUSED, text, advice);
-		out->by[0] = '\0';
 		out->since_ms = lane->paused_wall_ms;
 		return;
 	}
@@ -236,17 +247,18 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 		say(out, TRAFFIC_GATE_NETWORK, "this machine has no network",
 		    "it goes on by itself when the network is back");
 		snprintf(out->said, sizeof out->said, "%s", s->network.text);
-		out->by[0] = '\0';
 		out->since_ms = s->network.offline_wall_ms;
 		out->until_ms = moment_wall(now, s->network.retry_boot_ms);
 		return;
 	}
 	snprintf(text, sizeof text,
-		 lane->is_parked                    ? "smarthost \"%s\" refuses the account"
+		 lane->is_parked && strstr(lane->error, "not offer AUTH") ? "smarthost \"%s\" takes no password"
+		 : lane->is_parked                                        ? "smarthost \"%s\" refuses the account"
 		 : lane->trouble == TRAFFIC_ACCOUNT ? "the account of smarthost \"%s\" cannot be used just now"
 						    : "smarthost \"%s\" cannot be used just now",
 		 lane->name);
 	say(out, lane->trouble == TRAFFIC_ACCOUNT ? TRAFFIC_GATE_ACCOUNT : TRAFFIC_GATE_LANE, text, advice);
+	/* The error itself says whether it is the server's word or ours, and which address of the host it is about. */
 	snprintf(out->said, sizeof out->said, "%s", lane->error);
 	out->since_ms = lane->since_wall_ms;
 	/* Past: it is being tried, or the next message tries it. */
@@ -283,7 +295,8 @@ static void why_line(const struct lane *lane, struct traffic_why *out)
 
 	host_text(lane, host, sizeof host);
 	if (!lane->ready && lane->connecting)
-		snprintf(text, sizeof text, "smarthost \"%s\" (%s) is being connected to", lane->name, host);
+		snprintf(text, sizeof text, "smarthost \"%s\" (%s) is being connected to and has not answered yet",
+			 lane->name, host);
 	else if (lane->jobs)
 		snprintf(text, sizeof text, "smarthost \"%s\" is busy with mail that was before it", lane->name);
 	else

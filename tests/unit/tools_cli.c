@@ -10,6 +10,7 @@
 
 #include "tools/cli.h"
 #include "tools/look.h"
+#include "tools/verb_list.h"
 #include "tools/verbs.h"
 
 #define ID1 "0000000000001"
@@ -161,6 +162,11 @@ static void ages_have_one_unit(void **state)
 	assert_string_equal(look_age(9000, 5000, out), "0s"); /* the clock was set back */
 	assert_string_equal(look_until(4000, 5000, out), "now");
 	assert_string_equal(look_until(65000, 5000, out), "in 60s");
+	assert_string_equal(look_until(5400, 5000, out), "now");
+	assert_string_equal(look_until(5600, 5000, out), "in 1s");
+	assert_string_equal(look_until(4 * 3600000 - 2000, 0, out), "in 4h");
+	assert_string_equal(look_until(5 * 86400000LL - 2000, 0, out), "in 5d");
+	assert_string_equal(look_until(599000, 0, out), "in 10m");
 	assert_string_equal(look_age(1, INT64_MAX, out), "106751991167d");
 }
 
@@ -200,6 +206,43 @@ static void every_gate_has_words(void **state)
 	}
 }
 
+static size_t characters(const char *text)
+{
+	size_t count = 0;
+
+	for (; *text && *text != '\n'; text++)
+		count += ((unsigned char)*text & 0xc0) != 0x80;
+	return count;
+}
+
+static void a_row_of_the_list_fits_the_terminal(void **state)
+{
+	static const int widths[] = { 80, 100, 132, 300, 0 };
+	json_t *row = json_pack("{s:s,s:s,s:s,s:[s],s:i,s:i,s:s,s:s,s:I}", "id", ID1, "state", "waiting", "sender",
+				"a.rather.long.name.of.a.sender@department.example.org", "to",
+				"another.long.name@somewhere.example.net", "chosen", 12, "size_bytes", 123456, "gate",
+				"account", "lane", "the-smart-host-of-the-office", "until_ms", (json_int_t)3600000);
+	(void)state;
+
+	for (size_t i = 0; i < sizeof widths / sizeof widths[0]; i++) {
+		struct cli cli = { .columns = widths[i] };
+		size_t size;
+		char *text;
+		FILE *out = open_memstream(&text, &size);
+
+		verb_list_row(&cli, out, row, 1000);
+		fclose(out);
+		if (widths[i] && characters(text) > (size_t)widths[i])
+			fail_msg("%d: %s", widths[i], text);
+		if (widths[i] == 0 || widths[i] == 300)
+			assert_non_null(strstr(text, "account of the-smart-host-of-the-office, in 60m"));
+		if (widths[i] == 0)
+			assert_non_null(strstr(text, "a.rather.long.name.of.a.sender@department.example.org "));
+		free(text);
+	}
+	json_decref(row);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -212,6 +255,7 @@ int main(void)
 		cmocka_unit_test(text_is_cleaned_and_cut_at_characters),
 		cmocka_unit_test(counts_agree_with_their_nouns),
 		cmocka_unit_test(every_gate_has_words),
+		cmocka_unit_test(a_row_of_the_list_fits_the_terminal),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
