@@ -182,6 +182,7 @@ static void set_timer(struct delivery *d, struct moment now)
 
 	at = moment_min(at, settle_deadline(&d->settle));
 	at = moment_min(at, d->bounce.again_boot_ms);
+	at = moment_min(at, d->is_stopping ? INT64_MAX : sweep_deadline(&d->sweep));
 	if (d->calendar.next_wall_ms != INT64_MAX && bounce_has_room(&d->bounce))
 		at = moment_min(at, moment_boot(now, d->calendar.next_wall_ms));
 	if (d->secret_boot_ms == INT64_MAX && has_refused_account(d))

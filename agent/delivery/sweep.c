@@ -5,7 +5,7 @@
 #include "base/crypto.h"
 #include "route.h"
 
-enum { FUTURE_MS = 60 * 1000 };
+enum { FUTURE_MS = 60 * 1000, RETRY_MS = 1000 };
 
 static const char ROUTES[] = "routes";
 
@@ -37,12 +37,20 @@ static void digest(const struct config *config, uint8_t out[CRYPTO_SHA256_LEN])
 
 void sweep_start(struct sweep *s, bool with_routes, struct moment now)
 {
-	struct queue_view *view = queue_view(s->queue);
-	uint64_t newest = 0;
-
 	s->now = now;
 	s->with_routes |= with_routes; /* a sweep under way that did more is not cut short */
 	s->is_active = true;
+	s->is_begun = false;
+	s->asked++;
+	s->messages = 0;
+}
+
+static void rewind_to_start(struct sweep *s)
+{
+	struct queue_view *view = queue_view(s->queue);
+	uint64_t newest = 0;
+
+	s->is_begun = true;
 	s->id = s->last_moved = 0;
 	s->n = 0;
 	s->messages = 0;
@@ -50,6 +58,45 @@ void sweep_start(struct sweep *s, bool with_routes, struct moment now)
 		newest = 0;
 	/* Unreadable just now: as far as there is anything. */
 	s->end_id = view ? newest : UINT64_MAX;
+}
+
+static void answered(struct sweep *s, enum queue_err err)
+{
+	s->is_writing = false;
+	/* What has gone meanwhile is not there next time; a disk that fails is not pressed. */
+	s->retry_boot_ms = err && err != QUEUE_NOT_FOUND && err != QUEUE_INVALID ? s->now.boot_ms + RETRY_MS : 0;
+	queue_view_end(s->queue);
+	scheduler_answered(s->scheduler);
+}
+
+static void opened(void *arg, enum queue_err err, uint64_t id)
+{
+	struct sweep *s = arg;
+
+	(void)id;
+	answered(s, err);
+	if (!err && s->begun == s->asked)
+		rewind_to_start(s);
+}
+
+static struct queue_op *forget_routes(struct sweep *s)
+{
+	struct queue_op *op = queue_op_new(s->queue);
+
+	queue_op_state(op, ROUTES, (struct queue_bytes){ NULL, 0 });
+	return op;
+}
+
+/* Mail that was handed in under the old routes may still wait to be written: it is there when this is answered. */
+static void begin(struct sweep *s)
+{
+	if (!s->with_routes) {
+		rewind_to_start(s);
+		return;
+	}
+	s->begun = s->asked;
+	s->is_writing = true;
+	queue_op_submit(forget_routes(s), opened, s);
 }
 
 void sweep_if_needed(struct sweep *s, struct moment now)
@@ -64,6 +111,8 @@ void sweep_if_needed(struct sweep *s, struct moment now)
 	if (!view || queue_view_state(view, ROUTES, &known) != QUEUE_OK || known.len != sizeof wanted ||
 	    memcmp(known.data, wanted, sizeof wanted) != 0) {
 		sweep_start(s, true, now);
+		rewind_to_start(s); /* nothing is on its way at the start */
+		queue_op_submit(forget_routes(s), NULL, NULL);
 		return;
 	}
 	if (queue_view_previous(view, UINT64_MAX, &newest) == QUEUE_OK &&
@@ -91,9 +140,7 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 	struct sweep *s = arg;
 
 	(void)id;
-	s->is_writing = false;
-	queue_view_end(s->queue);
-	scheduler_answered(s->scheduler);
+	answered(s, err);
 	if (err) { /* something of it has gone meanwhile, or the disk is full: once more */
 		s->id = s->batch_id;
 		s->n = s->batch_n;
@@ -152,7 +199,13 @@ bool sweep_step(struct sweep *s, struct moment now)
 	uint64_t next;
 
 	s->now = now;
-	if (!s->is_active || s->is_writing || !(view = queue_view(s->queue)))
+	if (!s->is_active || s->is_writing || now.boot_ms < s->retry_boot_ms)
+		return false;
+	if (!s->is_begun)
+		begin(s);
+	if (s->is_writing)
+		return true;
+	if (!(view = queue_view(s->queue)))
 		return false;
 	s->batch_id = s->id;
 	s->batch_n = s->n;
@@ -176,6 +229,11 @@ bool sweep_step(struct sweep *s, struct moment now)
 		finished(s);
 	}
 	return true;
+}
+
+int64_t sweep_deadline(const struct sweep *s)
+{
+	return s->is_active && !s->is_writing && s->retry_boot_ms ? s->retry_boot_ms : INT64_MAX;
 }
 
 bool sweep_is_active(const struct sweep *s)

@@ -42,7 +42,18 @@ struct rig {
 	uint64_t seed, tries;
 	uint64_t accepted; /* id of the last accept */
 	enum queue_err err;
+	/* The disk fails, or lets commits wait; asked by the writer's thread. */
+	_Atomic bool is_failing, is_slow;
 };
+
+static inline bool rig_fails(void *arg, const char *what)
+{
+	const struct rig *rig = arg;
+
+	while (rig->is_slow && strcmp(what, "commit") == 0)
+		usleep(1000);
+	return rig->is_failing;
+}
 
 static inline void *rig_hash_new(void)
 {
@@ -99,6 +110,8 @@ static inline void rig_start(struct rig *rig)
 	struct queue_config config = {
 		.directory = rig->config->queue.directory,
 		.hash = { rig_hash_new, rig_hash_update, rig_hash_final, rig_hash_free },
+		.fail = rig_fails,
+		.arg = rig,
 	};
 	struct scheduler_setup setup;
 	char why[256] = "";
@@ -211,8 +224,8 @@ struct rig_mail {
 	int64_t lifetime_ms, warn_ms;
 };
 
-/* Accepts a message and waits for the commit; its id. */
-static inline uint64_t rig_mail(struct rig *rig, struct rig_mail m)
+/* Hands a message in; the commit comes when it comes. */
+static inline void rig_hand_in(struct rig *rig, struct rig_mail m)
 {
 	static const char body[] = "Subject: test\r\n\r\nHello\r\n";
 	struct queue_receipt *receipt = queue_receipt_new(rig->queue);
@@ -250,11 +263,17 @@ static inline uint64_t rig_mail(struct rig *rig, struct rig_mail m)
 	assert_int_equal(queue_receipt_append(receipt, body, sizeof body - 1), QUEUE_OK);
 	queue_op_accept(op, receipt, &envelope, rcpts, count);
 	queue_op_submit(op, rig_accepted, rig);
+	mem_free(rcpts);
+	mem_free(names);
+}
+
+/* Accepts a message and waits for the commit; its id. */
+static inline uint64_t rig_mail(struct rig *rig, struct rig_mail m)
+{
+	rig_hand_in(rig, m);
 	queue_wait(rig->queue);
 	queue_view_end(rig->queue);
 	assert_int_equal(rig->err, QUEUE_OK);
-	mem_free(rcpts);
-	mem_free(names);
 	return rig->accepted;
 }
 

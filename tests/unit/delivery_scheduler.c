@@ -649,6 +649,92 @@ static void new_routes_reach_mail_that_waits(void **state)
 	rig_close(&rig);
 }
 
+static const char NEW_ROUTE[] = "smarthost \"new\" { host = \"192.0.2.9\" port = 25 tls = none auth = none }\n"
+				"route \"all\" { via = {\"new\"} }\n";
+
+static void use(struct rig *rig, const char *conf)
+{
+	struct config *next = rig_config(rig, conf);
+
+	scheduler_configure(rig->scheduler, next, NULL, NULL, rig->now);
+	sweep_start(&rig->sweep, true, rig->now);
+	config_unref(rig->config);
+	rig->config = next;
+}
+
+static void new_routes_reach_mail_that_was_on_its_way_into_the_queue(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	rig_turn(&rig);
+	rig.is_slow = true;
+	rig_hand_in(&rig, (struct rig_mail){ 0 });
+	use(&rig, NEW_ROUTE);
+	sweep_step(&rig.sweep, rig.now);
+	rig.is_slow = false;
+	rig_turn(&rig);
+	assert_int_equal(rig.err, QUEUE_OK);
+	assert_string_equal(rig_rcpt(&rig, rig.accepted, 0).flow.target, "new");
+	rig_close(&rig);
+}
+
+static void a_crash_in_a_sweep_back_to_the_old_routes_is_made_good(void **state)
+{
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	id = rig_mail(&rig, (struct rig_mail){ 0 });
+	for (int i = 0; i < 600; i++)
+		rig_mail(&rig, (struct rig_mail){ 0 });
+	rig_turn(&rig);
+	use(&rig, NEW_ROUTE);
+	for (int i = 0; i < 2; i++) { /* not to its end */
+		sweep_step(&rig.sweep, rig.now);
+		queue_wait(rig.queue);
+		queue_view_end(rig.queue);
+	}
+	assert_true(sweep_is_active(&rig.sweep));
+	assert_string_equal(rig_rcpt(&rig, id, 0).flow.target, "new");
+	use(&rig, ONE);
+	rig_crash(&rig);
+	rig_start(&rig);
+	rig_turn(&rig);
+	assert_string_equal(rig_rcpt(&rig, id, 0).flow.target, "work");
+	rig_close(&rig);
+}
+
+static void a_sweep_does_not_press_a_disk_that_fails(void **state)
+{
+	struct rig rig;
+	uint64_t id;
+	int steps = 0;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	id = rig_mail(&rig, (struct rig_mail){ 0 });
+	rig_turn(&rig);
+	use(&rig, NEW_ROUTE);
+	sweep_step(&rig.sweep, rig.now);
+	queue_wait(rig.queue);
+	rig.is_failing = true;
+	for (int i = 0; i < 100; i++) {
+		steps += sweep_step(&rig.sweep, rig.now);
+		queue_wait(rig.queue);
+	}
+	assert_in_range(steps, 1, 2);
+	assert_int_equal(sweep_deadline(&rig.sweep), rig.now.boot_ms + 1000);
+	rig.is_failing = false;
+	rig_pass(&rig, 1000);
+	rig_turn(&rig);
+	assert_false(sweep_is_active(&rig.sweep));
+	assert_string_equal(rig_rcpt(&rig, id, 0).flow.target, "new");
+	rig_close(&rig);
+}
+
 static void mail_in_flight_follows_a_new_route_when_it_is_put_off(void **state)
 {
 	struct rig rig;
@@ -731,6 +817,9 @@ int main(void)
 		cmocka_unit_test(after_a_crash_what_was_in_flight_is_still_due),
 		cmocka_unit_test(an_idle_flow_leaves_memory_and_its_timer_brings_it_back),
 		cmocka_unit_test(new_routes_reach_mail_that_waits),
+		cmocka_unit_test(new_routes_reach_mail_that_was_on_its_way_into_the_queue),
+		cmocka_unit_test(a_crash_in_a_sweep_back_to_the_old_routes_is_made_good),
+		cmocka_unit_test(a_sweep_does_not_press_a_disk_that_fails),
 		cmocka_unit_test(mail_in_flight_follows_a_new_route_when_it_is_put_off),
 		cmocka_unit_test(a_changed_account_is_tried_at_once),
 	};
