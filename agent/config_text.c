@@ -147,6 +147,8 @@ static void take_word(struct scan *scan)
 		scan->at++;
 	if (scan->text[scan->at - 1] == '$' && scan->at < scan->len && scan->text[scan->at] == '{')
 		complain(scan, scan->line, "\"${\" outside of quotes - always quote text");
+	if (scan->text[scan->at - 1] == ';')
+		complain(scan, scan->line, "a semicolon - settings end without one, remove it");
 	push(scan, TOKEN_WORD, from, scan->at);
 }
 
@@ -171,12 +173,14 @@ static void take_one(struct scan *scan)
 		scan->at++;
 	} else if (is_word_byte(c)) {
 		take_word(scan);
-	} else {
-		complain(scan, scan->line,
-			 c == '*' || c == '+'
-				 ? "'*' or '+' outside of quotes - always quote text, as in \"*@example.com\""
-				 : "a control character - remove it");
+	} else if (c == '*' || c == '+') {
+		complain(scan, scan->line, "'*' or '+' outside of quotes - always quote text, as in \"*@example.com\"");
 		scan->at++;
+	} else {
+		/* Once for a line, and for a file that is no text at all only once. */
+		complain(scan, scan->line, c ? "a control character - remove it" : "this is not a text file");
+		while (scan->at < scan->len && (scan->text[scan->at] != '\n' || !c))
+			scan->at++;
 	}
 }
 

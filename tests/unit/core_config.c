@@ -297,6 +297,9 @@ static const struct {
 	{ "smarthost { host = \"a.b\" }\n",
 	  "a.conf:1: missing title for section 'smarthost' - write NAME \"title\" { … }\n" },
 	{ "hostname =\n", "a.conf:2: premature end of file - the last line is not complete\n" },
+	{ "queue { \x01\x02\x03 }\n\x04\n",
+	  "a.conf:1: a control character - remove it\na.conf:2: a control character - remove it\n" },
+	{ "queue { max_size = 4G; }\n", "a.conf:1: a semicolon - settings end without one, remove it\n" },
 	{ "hostname = \"\\400\"\n", "a.conf:1: a backslash before a digit - write \\\\ for a backslash\n" },
 	{ "hostname = \"${SENDOFF_NOT_SET}\"\n",
 	  "a.conf:1: the environment has no variable 'SENDOFF_NOT_SET' - set it, or write "
