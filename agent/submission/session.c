@@ -6,6 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "log.h"
+#include "smtp/address.h"
 #include "submission/intake.h"
 
 enum {
@@ -307,14 +308,21 @@ static void on_stored(void *arg, enum queue_err err, uint64_t id)
 	struct session *s = arg;
 	char text[32 + TEXT_ID_SIZE], id_text[TEXT_ID_SIZE];
 	const struct server_envelope *envelope = server_envelope(s->engine);
+	const char *sender = envelope->sender;
+	char full[ADDRESS_SIZE + 256];
 
 	if (err != QUEUE_OK) {
-		log_event(LOG_LEVEL_WARNING, "refused", LOG_TEXT("from", envelope->sender),
+		log_event(LOG_LEVEL_WARNING, "refused", LOG_TEXT("from", sender),
 			  LOG_TEXT("submitter", s->submitter.name), LOG_TEXT("reason", queue_err_text(err)));
 		server_refuse(s->engine, intake_reply(err));
 	} else {
 		s->shared->accepted++;
-		log_event(LOG_LEVEL_INFO, "accepted", LOG_ID(id), LOG_TEXT("from", envelope->sender),
+		/* As the queue has it, and every later record of this message. */
+		if (sender[0] && !strchr(sender, '@'))
+			snprintf(full, sizeof full, "%s@%s", sender, s->policy->config->hostname);
+		else
+			snprintf(full, sizeof full, "%s", sender);
+		log_event(LOG_LEVEL_INFO, "accepted", LOG_ID(id), LOG_TEXT("from", full),
 			  LOG_NUM("recipients", envelope->rcpt_count), LOG_NUM("size", envelope->body_bytes),
 			  LOG_TEXT("submitter", s->submitter.name), LOG_TEXT("origin", s->origin));
 		snprintf(text, sizeof(text), "queued as %s", text_id_print(id, id_text));
