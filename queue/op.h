@@ -117,6 +117,7 @@ struct queue_op {
 	struct queue_receipt *receipts; /* to free when finished, chained by the receipt */
 	enum queue_err built;           /* what went wrong while it was built: then it is not run */
 	enum queue_err err;             /* the answer; until the submission: as built */
+	uint32_t patience_ms;           /* it may wait so long for company in its commit; 0: not at all */
 	size_t bytes;                   /* of memory it holds, about */
 	struct op_block *blocks;
 	uint8_t *free; /* of the newest block */

@@ -223,6 +223,7 @@ void queue_wait(struct queue *q)
 	struct pollfd p = { .fd = queue_fd(q), .events = POLLIN };
 
 	while (!queue_is_idle(q)) {
+		writer_hurry(q->writer);
 		poll(&p, 1, -1);
 		queue_dispatch(q);
 	}

@@ -269,6 +269,10 @@ typedef void queue_done_fn(void *arg, enum queue_err err, uint64_t id); /* id: o
 /* Takes the operation. `done` may be NULL. Never answers from inside this call. */
 void queue_op_submit(struct queue_op *op, queue_done_fn *done, void *arg);
 
+/* It may wait so long for other operations to share a commit with; an operation without patience (as all are at first)
+ * takes the patient ones along. For what nobody waits for: a flush less. */
+void queue_op_patience(struct queue_op *op, uint32_t ms);
+
 /* Accepts the received message: envelope, recipients, due entries (now or hold_until_ms), timers. Takes the
  * receipt. QUOTA, DISK_FULL and TOO_BIG are possible answers. A recipient's flow is made where it is new.
  * Reports (QUEUE_REPORT) may use a reserve above the quota. */

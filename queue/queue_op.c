@@ -25,6 +25,11 @@ void queue_op_free(struct queue_op *op)
 	op_free(op);
 }
 
+void queue_op_patience(struct queue_op *op, uint32_t ms)
+{
+	op->patience_ms = ms;
+}
+
 static void refuse(struct queue_op *op, enum queue_err err)
 {
 	if (op->err == QUEUE_OK)

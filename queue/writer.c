@@ -4,10 +4,12 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/eventfd.h>
+#include <time.h>
 #include <unistd.h>
 
 /* A group's dirty pages are in memory until the commit. */
 enum { GROUP_OPS = 1024, GROUP_BYTES = 8 * 1024 * 1024 };
+#define SECOND_NS ((int64_t)1000000000)
 
 struct ops {
 	struct queue_op *first, *last;
@@ -20,9 +22,19 @@ struct writer {
 	pthread_mutex_t mutex; /* over all that follows */
 	pthread_cond_t work;
 	struct ops waiting, finished;
+	bool is_urgent;   /* one that waits has no patience */
+	int64_t until_ns; /* else: when the first of them has no more patience; monotonic */
 	bool is_asleep, must_stop;
 	bool is_signalled; /* the eventfd is readable already */
 };
+
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * SECOND_NS + t.tv_nsec;
+}
 
 static void append(struct ops *list, struct queue_op *first, struct queue_op *last)
 {
@@ -48,8 +60,10 @@ static struct queue_op *take_group(struct writer *w, struct queue_op **out_last)
 		count++;
 	}
 	w->waiting.first = last->next;
-	if (!w->waiting.first)
+	if (!w->waiting.first) {
 		w->waiting.last = NULL;
+		w->is_urgent = false;
+	}
 	last->next = NULL;
 	*out_last = last;
 	return first;
@@ -65,6 +79,28 @@ static void hand_back(struct writer *w, struct queue_op *first, struct queue_op 
 	pthread_mutex_unlock(&w->mutex);
 }
 
+static bool must_write(const struct writer *w)
+{
+	return w->waiting.first && (w->is_urgent || w->must_stop || now_ns() >= w->until_ns);
+}
+
+/* Until there is something to do. Patient operations are written with the first urgent one, or when their time is
+ * over. */
+static void sleep_until_needed(struct writer *w)
+{
+	while (!must_write(w) && !w->must_stop && !group_has_garbage(w->group)) {
+		struct timespec until = { .tv_sec = (time_t)(w->until_ns / SECOND_NS),
+					  .tv_nsec = (long)(w->until_ns % SECOND_NS) };
+
+		w->is_asleep = true;
+		if (w->waiting.first)
+			pthread_cond_timedwait(&w->work, &w->mutex, &until);
+		else
+			pthread_cond_wait(&w->work, &w->mutex);
+		w->is_asleep = false;
+	}
+}
+
 static void *run(void *arg)
 {
 	struct writer *w = arg;
@@ -72,11 +108,7 @@ static void *run(void *arg)
 
 	for (;;) {
 		pthread_mutex_lock(&w->mutex);
-		while (!w->waiting.first && !w->must_stop && !group_has_garbage(w->group)) {
-			w->is_asleep = true;
-			pthread_cond_wait(&w->work, &w->mutex);
-			w->is_asleep = false;
-		}
+		sleep_until_needed(w);
 		first = take_group(w, &last);
 		if (!first && w->must_stop) {
 			pthread_mutex_unlock(&w->mutex);
@@ -105,6 +137,16 @@ static int start_thread(struct writer *w)
 	return rc;
 }
 
+static void init_condition(pthread_cond_t *condition)
+{
+	pthread_condattr_t attr;
+
+	pthread_condattr_init(&attr);
+	pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+	pthread_cond_init(condition, &attr);
+	pthread_condattr_destroy(&attr);
+}
+
 struct writer *writer_new(struct group *group)
 {
 	struct writer *w = calloc(1, sizeof *w);
@@ -118,7 +160,7 @@ struct writer *writer_new(struct group *group)
 		return NULL;
 	}
 	pthread_mutex_init(&w->mutex, NULL);
-	pthread_cond_init(&w->work, NULL);
+	init_condition(&w->work);
 	if (start_thread(w) != 0) {
 		close(w->event_fd);
 		free(w);
@@ -150,16 +192,31 @@ void writer_free(struct writer *w)
 
 void writer_submit(struct writer *w, struct queue_op *op)
 {
+	int64_t until_ns = op->patience_ms ? now_ns() + (int64_t)op->patience_ms * 1000000 : 0;
 	bool must_wake;
 
 	op->next = NULL;
 	pthread_mutex_lock(&w->mutex);
+	/* A sleeping writer is woken by the first patient operation to set its clock, and by every urgent one. */
+	must_wake = w->is_asleep && (!w->waiting.first || !op->patience_ms || until_ns < w->until_ns);
+	if (!op->patience_ms)
+		w->is_urgent = true;
+	else if (!w->waiting.first || until_ns < w->until_ns)
+		w->until_ns = until_ns;
 	append(&w->waiting, op, op);
-	must_wake = w->is_asleep;
-	w->is_asleep = false;
+	if (must_wake)
+		w->is_asleep = false;
 	pthread_mutex_unlock(&w->mutex);
 	if (must_wake)
 		pthread_cond_signal(&w->work);
+}
+
+void writer_hurry(struct writer *w)
+{
+	pthread_mutex_lock(&w->mutex);
+	w->is_urgent = w->waiting.first != NULL;
+	pthread_mutex_unlock(&w->mutex);
+	pthread_cond_signal(&w->work);
 }
 
 struct queue_op *writer_take(struct writer *w)

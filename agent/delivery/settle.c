@@ -8,7 +8,13 @@
 #include "log.h"
 #include "route.h"
 
-enum { RETRY_MS = 1000, LAST_TRY_MS = 60 * 1000 };
+enum {
+	RETRY_MS = 1000,
+	LAST_TRY_MS = 60 * 1000,
+	/* Nobody waits for an outcome to be flushed: it shares the flush of the next mail that comes in. A crash within
+	 * this time repeats the delivery, as one does during the flush itself. */
+	PATIENCE_MS = 10,
+};
 
 /* One load on its way. */
 struct flying {
@@ -264,6 +270,7 @@ static void submit(struct settle *s, struct load *load)
 	flying->load = load;
 	list_remove(&load->node);
 	list_append(&s->writing, &load->node);
+	queue_op_patience(op, PATIENCE_MS);
 	queue_op_submit(op, written, flying);
 }
 
