@@ -363,7 +363,8 @@ static bool body_ends_with(struct bench *bench, uint64_t id, const char *sent)
 	assert_int_equal(queue_body_open(queue_view(bench->queue), id, &reader), QUEUE_OK);
 	do {
 		assert_int_equal(queue_body_next(&reader, queue_view(bench->queue), &piece), QUEUE_OK);
-		memcpy(body + len, piece.data, piece.len);
+		if (piece.len)
+			memcpy(body + len, piece.data, piece.len);
 		len += piece.len;
 	} while (piece.len);
 	queue_body_close(&reader);
