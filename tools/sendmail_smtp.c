@@ -76,8 +76,9 @@ int sendmail_smtp_open(struct sendmail_smtp *s, const char *const *paths)
 			error = now;
 		}
 	}
-	snprintf(s->error, sizeof(s->error), "the mail agent (sendoffd) cannot be reached at %s: %s", path ? path : "?",
-		 strerror(-error));
+	snprintf(s->error, sizeof(s->error),
+		 "the mail agent (sendoffd) cannot be reached at %s: %s - nothing was queued; is it running?",
+		 path ? path : "?", strerror(-error));
 	return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_TEMPFAIL;
 }
 
@@ -280,6 +281,17 @@ static void write_rcpt(struct sendmail_smtp *s, const struct sendmail_smtp_envel
 	end_command(s, from);
 }
 
+/* All or nothing, so that it would be refused at the next try too: not a reply to try again for. */
+static int too_many(struct sendmail_smtp *s, size_t wanted, size_t taken)
+{
+	snprintf(
+		s->error, sizeof(s->error),
+		"%zu recipients, and the mail agent takes %zu for one message: nothing was sent - split them, or raise "
+		"limits.recipients in sendoff.conf",
+		wanted, taken);
+	return EX_UNAVAILABLE;
+}
+
 int sendmail_smtp_begin(struct sendmail_smtp *s, const struct sendmail_smtp_envelope *e)
 {
 	size_t sent = 0, answered = 0;
@@ -299,6 +311,9 @@ int sendmail_smtp_begin(struct sendmail_smtp *s, const struct sendmail_smtp_enve
 			status = flush(s);
 		}
 	}
+	if (status == EX_TEMPFAIL && answered > 1 && s->reply.code == 452 && s->reply.status.subject == 5 &&
+	    s->reply.status.detail == 3)
+		return too_many(s, e->recipient_count, answered - 1);
 	/* Not pipelined: after a refusal there must be no DATA to take back. */
 	if (status == EX_OK) {
 		show(s, ">", SPAN("DATA"));

@@ -70,8 +70,10 @@ class Agent(threading.Thread):
         mail = bytearray()
         for line in lines:
             if line == b".\r\n":
-                if self.reply("DOT", "250 2.0.0 queued").startswith("250"):
+                # Before the reply: who has it may look at once.
+                if (self.replies.get("DOT", "250") or "").startswith("250"):
                     self.mail.append(bytes(mail))
+                self.reply("DOT", "250 2.0.0 queued")
                 return
             mail += line[1:] if line.startswith(b".") else line
             if "BODY" in self.replies:
@@ -132,6 +134,13 @@ def test_nothing_is_sent_to_some_of_the_recipients(agent):
     a = agent({"RCPT u150": "550 5.1.1 unknown"})
     assert send(a.path, *(f"u{n}@x" for n in range(300))).returncode == 67
     assert "DATA" not in a.commands and not a.mail
+
+
+def test_too_many_recipients_are_no_reason_to_try_again(agent):
+    a = agent({"RCPT c@": "452 4.5.3 too many recipients"})
+    got = send(a.path, "-i", "a@example.net", "b@example.net", "c@example.net")
+    assert got.returncode == 69 and b"3 recipients" in got.stderr and b"takes 2" in got.stderr, got.stderr
+    assert not a.mail and "DATA" not in a.commands
 
 
 def test_every_byte_arrives_with_proper_line_ends(agent):
