@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define MIB ((uint64_t)1024 * 1024)
@@ -276,7 +277,9 @@ void queue_stats(struct queue *q, struct queue_stats *out)
 {
 	const struct group_shared *sh = &q->shared;
 	struct store_space space;
-	off_t end = lseek(store_fd(q->store), 0, SEEK_END);
+	struct stat st;
+	/* Never lseek(): LMDB's writer seeks and writes on this descriptor, and would write at the wrong place. */
+	off_t end = fstat(store_fd(q->store), &st) == 0 ? st.st_size : 0;
 
 	store_space(q->store, &space);
 	*out = (struct queue_stats){
