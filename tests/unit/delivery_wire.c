@@ -240,6 +240,19 @@ static struct config *world_config(struct world *w, const char *keys)
 	return config;
 }
 
+static void world_queue(struct world *w)
+{
+	struct queue_config config = {
+		.directory = w->rig.config->queue.directory,
+		.hash = { rig_hash_new, rig_hash_update, rig_hash_final, rig_hash_free },
+	};
+	char why[256];
+
+	assert_int_equal(queue_open(&config, &w->rig.queue, why, sizeof why), QUEUE_OK);
+	loop_io_init(&w->queue_io, w->loop, queue_fd(w->rig.queue), queue_ready);
+	loop_io_set(&w->queue_io, LOOP_READ);
+}
+
 static void world_open(struct world *w, const char *keys)
 {
 	struct dns_config dns = { 0 };
@@ -252,14 +265,7 @@ static void world_open(struct world *w, const char *keys)
 	w->rig.now = (struct moment){ loop_now_ms(w->loop), loop_wall_ms(w->loop) };
 	log_open("stderr", getenv("DELIVERY_LOG") ? getenv("DELIVERY_LOG") : "error");
 	w->rig.config = world_config(w, keys);
-	struct queue_config config = {
-		.directory = w->rig.config->queue.directory,
-		.hash = { rig_hash_new, rig_hash_update, rig_hash_final, rig_hash_free },
-	};
-
-	assert_int_equal(queue_open(&config, &w->rig.queue, why, sizeof why), QUEUE_OK);
-	loop_io_init(&w->queue_io, w->loop, queue_fd(w->rig.queue), queue_ready);
-	loop_io_set(&w->queue_io, LOOP_READ);
+	world_queue(w);
 	loop_on_turn_end(w->loop, turn_end, w);
 	w->dns = dns_new(w->loop, &dns, why, sizeof why);
 	assert_non_null(w->dns);
@@ -675,6 +681,59 @@ static void stopping_finishes_what_is_under_way_and_starts_nothing(void **state)
 	world_close(&w);
 }
 
+/* In every page that holds it. */
+static void corrupt(const struct world *w, const char *from, const char *to)
+{
+	char path[128];
+	struct stat st;
+	FILE *file;
+	char *data;
+
+	snprintf(path, sizeof path, "%s/queue/queue.mdb", w->rig.dir);
+	file = fopen(path, "r+");
+	assert_non_null(file);
+	assert_int_equal(fstat(fileno(file), &st), 0);
+	data = mem_alloc((size_t)st.st_size);
+	assert_int_equal(fread(data, 1, (size_t)st.st_size, file), st.st_size);
+	for (char *p = data; (p = memmem(p, (size_t)(data + st.st_size - p), from, strlen(from))); p++)
+		memcpy(p, to, strlen(to));
+	rewind(file);
+	fwrite(data, 1, (size_t)st.st_size, file);
+	fclose(file);
+	mem_free(data);
+}
+
+static void a_flipped_bit_in_the_body_is_never_sent(void **state)
+{
+	const struct traffic *traffic;
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none connections = 1");
+	traffic = delivery_traffic(w.delivery);
+	traffic->pause(traffic->self, NULL, "root");
+	uint64_t id = world_mail(&w, (struct rig_mail){ .count = 3 });
+
+	pass(&w, 50);
+	queue_wait(w.rig.queue);
+	delivery_free(w.delivery);
+	loop_io_stop(&w.queue_io);
+	queue_close(w.rig.queue);
+	corrupt(&w, "Hello\r\n", "Jello\r\n");
+	world_queue(&w);
+	world_deliver(&w);
+	traffic = delivery_traffic(w.delivery);
+	traffic->resume(traffic->self, NULL);
+	UNTIL(&w, 5, world_why(&w, id).gate == TRAFFIC_GATE_DAMAGED);
+	uint64_t next = world_mail(&w, (struct rig_mail){ 0 });
+
+	UNTIL(&w, 5, !rig_has(&w.rig, next));
+	assert_true(rig_has(&w.rig, id));
+	assert_int_equal(w.server.messages, 1);
+	assert_int_equal(world_lane(&w).failures, 0);
+	world_close(&w);
+}
+
 static void paused_mail_waits_until_resumed(void **state)
 {
 	struct world w;
@@ -713,6 +772,7 @@ int main(void)
 		cmocka_unit_test(a_reload_counts_the_mail_that_changed_route),
 		cmocka_unit_test(a_mute_server_does_not_hold_up_the_end),
 		cmocka_unit_test(stopping_finishes_what_is_under_way_and_starts_nothing),
+		cmocka_unit_test(a_flipped_bit_in_the_body_is_never_sent),
 		cmocka_unit_test(paused_mail_waits_until_resumed),
 	};
 
