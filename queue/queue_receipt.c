@@ -173,6 +173,9 @@ enum queue_err queue_receipt_append(struct queue_receipt *r, const void *data, s
 		wait_for_room(r);
 		return QUEUE_BUSY;
 	}
+	/* A small piece may fit before the one that waits would: then nothing is owed any more, and the accept may take the
+	 * receipt's place in the list for its own. */
+	stop_waiting(r);
 	/* Whether it is a report, which may use the reserve, shows at the accept. */
 	r->err = queue_internal_room(q, len, true);
 	if (r->err != QUEUE_OK)

@@ -259,6 +259,34 @@ static void a_receipt_that_must_wait_is_told_when_it_can_go_on(void **state)
 	assert_int_equal(size, sent);
 }
 
+static void a_receipt_that_went_on_by_itself_leaves_those_that_wait_in_line(void **state)
+{
+	struct kit *k = *state;
+	static uint8_t part[60000];
+	struct queue_receipt *first, *second;
+	struct queue_envelope e = kit_envelope(MS);
+	struct queue_rcpt rcpt = kit_rcpt("bob@example.net", "mx:a");
+	struct queue_op *op;
+	int woken[2] = { 0 };
+
+	assert_int_equal(kit_open(k), QUEUE_OK);
+	first = queue_receipt_new(k->q);
+	second = queue_receipt_new(k->q);
+	queue_receipt_on_ready(first, wake, &woken[0]);
+	queue_receipt_on_ready(second, wake, &woken[1]);
+	while (queue_receipt_append(first, part, sizeof part) == QUEUE_OK)
+		;
+	while (queue_receipt_append(second, part, sizeof part) == QUEUE_OK)
+		;
+	assert_int_equal(queue_receipt_append(second, ".", 1), QUEUE_OK);
+	op = queue_op_new(k->q);
+	queue_op_accept(op, second, &e, &rcpt, 1);
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(woken[0], 1);
+	assert_int_equal(woken[1], 0);
+	queue_receipt_free(first);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -273,6 +301,7 @@ int main(void)
 		TEST(a_full_disk_drains),
 		TEST(a_disk_without_room_for_a_queue_is_told_at_once),
 		TEST(a_receipt_that_must_wait_is_told_when_it_can_go_on),
+		TEST(a_receipt_that_went_on_by_itself_leaves_those_that_wait_in_line),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
