@@ -32,6 +32,12 @@ static const char *secret_word(const struct config_smarthost *host)
 	return host->secret_command ? "secret_command" : host->secret_credential ? "secret_credential" : "the secret";
 }
 
+/* Our own words about a secret that could not be had (account.c); a server's begin with its name. */
+static bool is_about_secret(const char *error)
+{
+	return error[0] == '/' || strncmp(error, "secret_", 7) == 0 || strncmp(error, "the secret", 10) == 0;
+}
+
 static void advise(const struct lane *lane, char *out, size_t size)
 {
 	out[0] = '\0';
@@ -45,6 +51,9 @@ static void advise(const struct lane *lane, char *out, size_t size)
 			"passwords are taken at other ports, or only under TLS: check port and tls of smarthost \"%s\", or "
 			"remove its user; then: sendoff reload",
 			lane->name);
+	else if (lane->trouble == TRAFFIC_ACCOUNT && is_about_secret(lane->error))
+		snprintf(out, size, "check %s of smarthost \"%s\"; sendoff resume %s tries at once",
+			 secret_word(lane->host), lane->name, lane->name);
 	else if (lane->is_parked && lane->host->secret_file)
 		snprintf(out, size,
 			 "check user and secret_file (%s) of smarthost \"%s\"; a changed file is tried at once, "
@@ -291,10 +300,16 @@ static const struct lane *next_lane(const struct scheduler *s, const char *targe
 /* The lane is well. */
 static void why_line(const struct lane *lane, struct traffic_why *out)
 {
-	char host[300], text[400];
+	char host[300], text[512];
 
 	host_text(lane, host, sizeof host);
-	if (!lane->ready && lane->connecting)
+	if (!lane->ready && lane->connecting && lane->host->secret_command)
+		snprintf(
+			text, sizeof text,
+			"smarthost \"%s\" (%s) is being connected to: its secret_command still runs, or the host has not "
+			"answered yet",
+			lane->name, host);
+	else if (!lane->ready && lane->connecting)
 		snprintf(text, sizeof text, "smarthost \"%s\" (%s) is being connected to and has not answered yet",
 			 lane->name, host);
 	else if (lane->jobs)
