@@ -59,6 +59,8 @@ static void check_file(struct config_load *load, const struct config_at *at, con
 	else if (is_private && st.st_mode & (S_IRWXG | S_IRWXO))
 		config_error(load, at, "%s: %s can be read by others than its owner (mode %04o) - chmod 600 it", key,
 			     path, (unsigned)(st.st_mode & 07777));
+	else if (is_private && st.st_size == 0)
+		config_error(load, at, "%s: %s is empty", key, path);
 	else if (is_private)
 		check_owner(load, at, key, path, st.st_uid);
 	if (fd >= 0)

@@ -446,6 +446,9 @@ static void secrets_others_can_read_are_refused(void **state)
 	assert_null(load(f, text));
 	put("secret", "hush", 0600);
 	config_unref(load_well(f, text));
+	put("secret", "", 0600);
+	snprintf(errors, sizeof(errors), "a.conf:2: secret_file: %s/secret is empty\n", f->folder);
+	expect_errors(f, text, errors);
 }
 
 static void a_file_anybody_can_change_is_refused(void **state)
@@ -700,12 +703,12 @@ static void the_file_we_ship_is_valid_and_shows_every_key(void **state)
 	config_unref(load_well(f, plain));
 	assert_string_equal(buf_cstr(&f->warnings), "");
 	assert_int_equal(mkdir("tls", 0755), 0);
-	put("tls/ca.pem", "", 0644);
-	put("tls/cert.pem", "", 0644);
-	put("tls/key.pem", "", 0600);
-	put("tls/client.pem", "", 0644);
-	put("tls/client.key", "", 0600);
-	put("secret", "", 0600);
+	put("tls/ca.pem", "x", 0644);
+	put("tls/cert.pem", "x", 0644);
+	put("tls/key.pem", "x", 0600);
+	put("tls/client.pem", "x", 0644);
+	put("tls/client.key", "x", 0600);
+	put("secret", "x", 0600);
 	c = load_well(f, all);
 	assert_string_equal(buf_cstr(&f->warnings), "");
 	assert_int_equal(c->smarthost_count, 3);
