@@ -132,10 +132,10 @@ static int nothing(const struct change *change, const json_t *found, struct talk
 
 	if (change->cli->json && (!is_flush || change->cli->dry_run))
 		talk_print(found);
+	else if (!change->cli->json && is_flush && !filter_chooses(&change->cli->filter))
+		puts("There is no mail to flush; smart hosts that failed are tried again with the next.");
 	else if (!change->cli->json)
-		puts(is_flush && !filter_chooses(&change->cli->filter)
-			     ? "No mail is waiting; smart hosts that failed are tried again with the next."
-			     : "No mail fits that.");
+		printf("There is nothing to %s that fits.\n", change->cli->verb->name);
 	/* Smart hosts that wait are tried again although no mail waits for them. */
 	if (is_flush && !change->cli->dry_run) {
 		status = talk_ask(talk, talk_request(change->cli, "flush"), NULL, NULL, &done);

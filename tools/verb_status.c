@@ -272,7 +272,9 @@ static void show_matters(const struct status *status)
 {
 	uint64_t unrouted = without_route(status);
 
-	show_matter(status, unrouted, "recipient", unrouted == 1 ? "fits no route" : "fit no route",
+	/* Without any route the head has said so. */
+	show_matter(status, number(status, "routes") ? unrouted : 0, "recipient",
+		    unrouted == 1 ? "fits no route" : "fit no route",
 		    "add a route that fits to the configuration (sendoff.conf(5)), then: sendoff reload");
 	show_matter(status, number(status, "held"), "message", "held by an operator",
 		    "sendoff list --state held; sendoff release ID");
@@ -313,8 +315,9 @@ static void show(const struct status *status)
 		printf("\nSmart hosts\n");
 	for (size_t i = 0; i < json_array_size(status->lanes); i++)
 		show_lane(status, json_array_get(status->lanes, i));
-	if (without_route(status) || number(status, "held") || number(status, "damaged") ||
-	    number(status, "doubtful") || number(status, "put_off") || number(status, "report_owed"))
+	if ((without_route(status) && number(status, "routes")) || number(status, "held") ||
+	    number(status, "damaged") || number(status, "doubtful") || number(status, "put_off") ||
+	    number(status, "report_owed"))
 		printf("\nAlso\n");
 	show_matters(status);
 	show_disk(status);

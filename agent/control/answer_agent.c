@@ -88,7 +88,7 @@ static enum client_step step_reload(struct client *client, int *budget)
 	--*budget;
 	if (!reply && !reload(client))
 		return client_fail(client, EX_CONFIG, "config",
-				   "the configuration has mistakes; the old one stays in use");
+				   "not reloaded: the old configuration stays in use");
 	reply = client->state;
 	if (!reply->is_here)
 		return CLIENT_WAIT;
