@@ -289,9 +289,31 @@ static void a_receipt_that_went_on_by_itself_leaves_those_that_wait_in_line(void
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* LMDB's writer thread seeks and writes on the same descriptor: a position moved from here sends its pages elsewhere. */
+static void facts_never_move_the_position_of_the_data_file(void **state)
+{
+	struct kit k;
+	off_t before;
+	int fd;
+
+	(void)state;
+	kit_init(&k);
+	assert_int_equal(kit_open(&k), QUEUE_OK);
+	assert_int_equal(kit_accept_one(&k, 1000000, "lane", 1000), QUEUE_OK);
+	queue_wait(k.q);
+	fd = store_fd(k.q->store);
+	before = lseek(fd, 4096, SEEK_SET);
+	assert_int_equal(before, 4096);
+	kit_stats(&k);
+	assert_int_equal(queue_admit(k.q, 1000), QUEUE_OK);
+	assert_int_equal(lseek(fd, 0, SEEK_CUR), before);
+	kit_fini(&k);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(facts_never_move_the_position_of_the_data_file),
 		TEST(a_message_above_the_size_limit_is_too_big),
 		TEST(a_full_queue_refuses_mail_takes_reports_and_drains),
 		TEST(bytes_on_their_way_count_against_the_quota),
