@@ -217,7 +217,8 @@ static void turn(struct loop_task *task)
 	if (!d->is_stopping) {
 		take_timers(d, now);
 		check_secrets(d, now);
-		sweep_step(&d->sweep, now);
+		if (sweep_step(&d->sweep, now))
+			poke(d); /* where it changed nothing no answer will come */
 		upkeep_step(&d->upkeep, finished(d), now);
 	}
 	while (scheduler_step(d->scheduler, now, &action)) {

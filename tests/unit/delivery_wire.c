@@ -642,6 +642,28 @@ static void a_reload_counts_the_mail_that_changed_route(void **state)
 	world_close(&w);
 }
 
+static void a_reload_looks_through_all_mail_without_being_pushed(void **state)
+{
+	struct world w;
+	const struct traffic *traffic;
+	struct config *next;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	traffic = delivery_traffic(w.delivery);
+	assert_true(traffic->pause(traffic->self, NULL, "root"));
+	world_mail(&w, (struct rig_mail){ .count = 3 * SWEEP_RCPTS });
+	world_mail(&w, (struct rig_mail){ .target = "" });
+	pass(&w, 100);
+	next = world_config(&w, "tls = none auth = none");
+	delivery_reload(w.delivery, next, note_rerouted, &w);
+	config_unref(w.rig.config);
+	w.rig.config = next;
+	UNTIL(&w, 5, w.rerouted);
+	assert_int_equal(w.rerouted - 1, 1);
+	world_close(&w);
+}
+
 static void note_stopped(void *arg)
 {
 	((struct world *)arg)->is_stopped = true;
@@ -770,6 +792,7 @@ int main(void)
 		cmocka_unit_test(opportunistic_goes_on_in_clear_text_when_tls_is_broken),
 		cmocka_unit_test(a_refused_password_parks_the_account_until_the_secret_changes),
 		cmocka_unit_test(a_reload_counts_the_mail_that_changed_route),
+		cmocka_unit_test(a_reload_looks_through_all_mail_without_being_pushed),
 		cmocka_unit_test(a_mute_server_does_not_hold_up_the_end),
 		cmocka_unit_test(stopping_finishes_what_is_under_way_and_starts_nothing),
 		cmocka_unit_test(a_flipped_bit_in_the_body_is_never_sent),
