@@ -51,7 +51,7 @@ LDFLAGS_ALL := $(ldflags_$(MODE)) -pthread -Wl,--as-needed $(LDFLAGS)
 
 rooms := base queue smtp message net submission delivery control helper core tools
 src_queue := $(wildcard queue/*.c)
-src_core := $(filter-out agent/main.c,$(wildcard agent/*.c))
+src_core := $(wildcard agent/*.c)
 src_helper := $(filter-out agent/helper/main.c,$(wildcard agent/helper/*.c))
 src_tools := $(filter-out tools/sendoff.c tools/sendmail.c,$(wildcard tools/*.c))
 $(foreach r,base smtp message net submission delivery control,$(eval src_$(r) := $(wildcard agent/$(r)/*.c)))
@@ -110,7 +110,7 @@ $(BUILD)/lib$(1).a: $(call objects,$(src_$(1)))
 endef
 $(foreach r,$(rooms),$(eval $(call archive_rule,$(r))))
 
-$(BUILD)/sendoffd: $(BUILD)/agent/main.o $(call archives,agent)
+$(BUILD)/sendoffd: $(call objects,$(wildcard agent/main/*.c)) $(call archives,agent)
 	$(call link,$(call libs,agent))
 $(BUILD)/sendoff: $(BUILD)/tools/sendoff.o $(call archives,tools)
 	$(call link,$(call libs,tools))

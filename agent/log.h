@@ -6,7 +6,7 @@
  * The message id comes first. The words accepted, delivered, deferred, bounced, removed, doubtful mean exactly that;
  * their form is part of the contract with log readers. Values are cleaned and quoted where they hold blanks, quotes
  * or '='. Secrets and bodies never come here.
- * Threads: one. Only main.c, drivers and control log; engines and lower rooms return what happened.
+ * Threads: one. Only main/, drivers and control log; engines and lower rooms return what happened.
  */
 #ifndef LOG_H
 #define LOG_H

@@ -1,7 +1,7 @@
 /*
  * traffic - what the delivering side shows and does for the control socket.
  *
- * The two rooms do not know each other: delivery/ fills this in, control/ calls it, main.c introduces them.
+ * The two rooms do not know each other: delivery/ fills this in, control/ calls it, main/ introduces them.
  * Text handed out is borrowed for the call.
  */
 #ifndef TRAFFIC_H

@@ -10,7 +10,7 @@ import subprocess
 import sys
 
 ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
-PROGRAMS = {"agent/main.c", "agent/helper/main.c", "tools/sendoff.c", "tools/sendmail.c"}
+PROGRAMS = {"agent/main/main.c", "agent/helper/main.c", "tools/sendoff.c", "tools/sendmail.c"}
 
 
 def prefixes(source):
