@@ -1,5 +1,6 @@
 #include "delivery/bounce.h"
 
+#include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
@@ -117,6 +118,31 @@ static bool collect_owed(struct bounce *b, struct report *report, struct queue_v
 	return true;
 }
 
+/* Why it still waits: what was said of it, else what its smart hosts failed for. */
+static const char *obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
+{
+	struct span rest = span_str(rcpt->flow.target);
+	char name[256];
+
+	if (rcpt->reply[0])
+		return rcpt->reply;
+	if (!rest.len)
+		return "no route fits its sender and recipient";
+	while (rest.len) {
+		struct span first = span_first(rest, span_find(rest, ','));
+		const struct lane *lane = NULL;
+
+		rest = span_from(rest, first.len + 1);
+		if (first.len < sizeof name) {
+			snprintf(name, sizeof name, "%.*s", (int)first.len, first.data);
+			lane = scheduler_lane(s, name);
+		}
+		if (lane && lane->error[0])
+			return lane->error;
+	}
+	return "";
+}
+
 /* False: mail that had no attempt yet is not late, the network was. */
 static bool collect_late(struct bounce *b, struct report *report, struct queue_view *view,
 			 const struct queue_envelope *envelope)
@@ -129,6 +155,7 @@ static bool collect_late(struct bounce *b, struct report *report, struct queue_v
 		if (!(envelope->flags & QUEUE_HELD) && !scheduler_is_paused(b->scheduler, rcpt.flow.target) &&
 		    !scheduler_is_tried(b->scheduler, &rcpt))
 			return false;
+		rcpt.reply = obstacle(b->scheduler, &rcpt);
 		if (report->count < REPORT_RCPTS)
 			report_add(report, envelope, &rcpt, DSN_DELAYED);
 	}
@@ -240,6 +267,7 @@ struct expiry {
 	struct mem_arena arena;
 	struct queue_outcome outcomes[REPORT_RCPTS];
 	size_t count;
+	const char *sender;
 	bool is_partial; /* more recipients are to be given up than these */
 };
 
@@ -256,8 +284,9 @@ static void expired(void *arg, enum queue_err err, uint64_t id)
 		again(b, AGAIN_MS);
 	for (size_t i = 0; i < e->count && err == QUEUE_OK; i++) {
 		b->expired++;
-		log_event(LOG_LEVEL_NOTICE, "bounced", LOG_ID(e->timer.id), LOG_TEXT("to", e->outcomes[i].address),
-			  LOG_TEXT("host", e->outcomes[i].host), LOG_TEXT("reply", e->outcomes[i].reply),
+		log_event(LOG_LEVEL_NOTICE, "bounced", LOG_ID(e->timer.id), LOG_TEXT("from", e->sender),
+			  LOG_TEXT("to", e->outcomes[i].address), LOG_TEXT("host", e->outcomes[i].host),
+			  LOG_TEXT("reply", e->outcomes[i].reply),
 			  LOG_TEXT("report", e->outcomes[i].report_owed ? "owed" : "none"));
 	}
 	list_remove(&e->node);
@@ -280,7 +309,7 @@ static void add_expired(struct expiry *e, const struct queue_envelope *envelope,
 {
 	char text[SETTLE_TEXT_SIZE];
 
-	settle_expired_text(e->bounce->now.wall_ms - envelope->arrival_ms, rcpt->reply, text);
+	settle_expired_text(e->bounce->now.wall_ms - envelope->arrival_ms, obstacle(e->bounce->scheduler, rcpt), text);
 	e->outcomes[e->count++] = (struct queue_outcome){
 		.n = rcpt->n,
 		.kind = QUEUE_BOUNCED,
@@ -307,6 +336,7 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 	e->timer = timer;
 	list_init(&e->node);
 	mem_arena_init(&e->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
+	e->sender = keep_for(e, envelope->sender);
 	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
 		if (!is_waiting(&rcpt))
 			continue;

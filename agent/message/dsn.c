@@ -199,8 +199,12 @@ static bool write_rcpt(struct buf *out, const struct dsn_rcpt *rcpt)
 		ok = ok && buf_append_str(out, "Remote-MTA: dns; ") && append_ascii(out, host, FIELD_MAX) &&
 		     buf_append_str(out, "\r\n");
 	/* "smtp" promises that the words are a server's. */
-	ok = ok && field(out, host.len ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: x-sendoff; ", rcpt->reply) &&
-	     date_field(out, "Last-Attempt-Date: ", rcpt->last_ms);
+	ok = ok &&
+	     field(out,
+		   host.len && rcpt->action != DSN_EXPIRED ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: x-sendoff; ",
+		   rcpt->reply);
+	if (rcpt->action != DSN_EXPIRED)
+		ok = ok && date_field(out, "Last-Attempt-Date: ", rcpt->last_ms);
 	if (rcpt->action == DSN_DELAYED)
 		ok = ok && date_field(out, "Will-Retry-Until: ", rcpt->retry_until_ms);
 	return ok;

@@ -139,18 +139,23 @@ static bool write_rcpt(struct buf *out, const struct dsn_rcpt *rcpt)
 
 	dsn_status(rcpt, status);
 	help = dsn_words_advice(status);
-	if (*reply && *host) {
+	/* That it was given up is our own word, though a server's may be quoted in it. */
+	if (*reply && *host && rcpt->action != DSN_EXPIRED) {
 		ok = ok && buf_append_str(out, "    ") && text_clean(out, span_str(host), HOST_MAX) &&
 		     buf_append_str(out, " said:\r\n");
 		ok = ok && fill(out, "      ", span_str(reply), REPLY_MAX);
 	} else if (*reply) {
 		ok = ok && buf_append_str(out, "    The reason:\r\n") &&
 		     fill(out, "      ", span_str(reply), REPLY_MAX);
+		if (*host)
+			ok = ok && buf_append_str(out, "    The last words are those of ") &&
+			     text_clean(out, span_str(host), HOST_MAX) && buf_append_str(out, "\r\n");
 	}
 	if (rcpt->action == DSN_DELAYED && rcpt->retry_until_ms)
 		ok = ok &&
 		     buf_printf(out, "    It will be tried until %s.\r\n", clock_date(rcpt->retry_until_ms, date));
-	if (rcpt->last_ms && (rcpt->action == DSN_DELAYED || rcpt->action == DSN_EXPIRED))
+	/* For what was given up it is the time of that: perhaps it was never tried. */
+	if (rcpt->last_ms && rcpt->action == DSN_DELAYED)
 		ok = ok && buf_printf(out, "    Last tried on %s.\r\n", clock_date(rcpt->last_ms, date));
 	if (*help && (rcpt->action == DSN_FAILED || rcpt->action == DSN_EXPIRED))
 		ok = ok && buf_append_str(out, "    What you can do:\r\n") && fill_str(out, "      ", help);

@@ -229,6 +229,10 @@ static void mail_that_is_put_off_beyond_its_lifetime_is_given_up(void **state)
 	assert_non_null(strstr(body, "Action: failed"));
 	assert_non_null(strstr(body, "Status: 4.4.7"));
 	assert_non_null(strstr(body, "450 4.2.0 later"));
+	/* It is we who gave up, and nobody tried just then. */
+	assert_null(strstr(body, " said:"));
+	assert_non_null(strstr(body, "Diagnostic-Code: x-sendoff; 4.4.7 given up after 1h"));
+	assert_null(strstr(body, "Last-Attempt-Date"));
 	mem_free(body);
 	rig_close(&rig);
 }
@@ -258,6 +262,7 @@ static void time_offline_does_not_take_the_chance_to_deliver(void **state)
 {
 	struct rig rig;
 	struct scheduler_action action;
+	char *body;
 
 	(void)state;
 	rig_open(&rig, ONE);
@@ -292,6 +297,9 @@ static void time_offline_does_not_take_the_chance_to_deliver(void **state)
 	rig_turn(&rig);
 	assert_false(rig_has(&rig, id));
 	assert_int_equal(rig_messages(&rig), 1); /* the report */
+	body = body_of(&rig, other(&rig, id));
+	assert_non_null(strstr(body, "last: connection refused"));
+	mem_free(body);
 	rig_close(&rig);
 }
 
@@ -371,6 +379,7 @@ static void paused_and_held_mail_does_not_expire(void **state)
 static void mail_without_a_route_expires_in_time(void **state)
 {
 	struct rig rig;
+	char *body;
 
 	(void)state;
 	rig_open(&rig, "smarthost \"work\" { host = \"192.0.2.1\" port = 25 tls = none auth = none }\n");
@@ -382,6 +391,9 @@ static void mail_without_a_route_expires_in_time(void **state)
 	rig_pass(&rig, 1);
 	rig_turn(&rig);
 	assert_false(rig_has(&rig, id));
+	body = body_of(&rig, other(&rig, id));
+	assert_non_null(strstr(body, "no route fits"));
+	mem_free(body);
 	rig_close(&rig);
 }
 
