@@ -180,7 +180,7 @@ static void check_entry(struct kit *k, struct entry *e)
 		assert_int_equal(kit_read_body(k, e->id, e->seed, &size), QUEUE_OK);
 		assert_int_equal(size, e->size);
 	}
-	switch (e->phase) {
+	switch (atomic_load(&e->phase)) {
 	case SUBMITTED:
 		*(is_there ? &counts.unanswered_kept : &counts.unanswered_lost) += 1;
 		e->phase = is_there ? ACCEPTED : UNUSED;
