@@ -429,19 +429,19 @@ static void begin(struct session *s)
 	if (s->is_tcp && !conn_is_loopback(s->conn))
 		snprintf(s->peer, sizeof(s->peer), strchr(conn_peer_host(s->conn), ':') ? "[IPv6:%s]" : "[%s]",
 			 conn_peer_host(s->conn));
+	if (away)
+		log_event(LOG_LEVEL_NOTICE, "turned-away", LOG_TEXT("client", s->origin),
+			  LOG_TEXT("reason", away->text));
 	if (s->policy->listener->tls == CONFIG_TLS_IMPLICIT) {
 		if (away || !start_tls(s))
 			session_free(s); /* nothing can be said before the handshake, and none is owed */
 		return;
 	}
 	s->engine = server_new(&s->policy->server, false, loop_now_ms(s->shared->loop));
-	if (away) {
-		log_event(LOG_LEVEL_NOTICE, "turned-away", LOG_TEXT("client", s->origin),
-			  LOG_TEXT("reason", away->text));
+	if (away)
 		server_turn_away(s->engine, *away);
-	} else if (s->shared->is_closed) {
+	else if (s->shared->is_closed)
 		server_turn_away(s->engine, (struct server_reply){ 421, "4.3.2", "no new mail is taken just now" });
-	}
 	run(s);
 }
 

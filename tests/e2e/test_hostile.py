@@ -141,6 +141,18 @@ def test_a_message_cut_with_its_tls_is_not_queued(secure):
     assert not queued(secure)
 
 
+def test_a_stranger_at_a_tls_listener_is_told_in_the_log(scratch, certificate):
+    agent = Agent(scratch)
+    port = free_port()
+    agent.file.write_text(agent.file.read_text().replace('"127.0.0.0/8", ', "") +
+                          f'listener "secure" {{ address = {{"127.0.0.1:{port}"}} tls = implicit '
+                          f'certificate = "{certificate}/cert.pem" key = "{certificate}/key.pem" }}\n')
+    agent.start()
+    assert converse(agent, b"EHLO x\r\n", port) == b""
+    assert b"554 5.7.1 " in converse(agent, b"EHLO x\r\n")
+    assert agent.process.text().count("turned-away") == 2
+
+
 def test_the_end_does_not_wait_for_handshakes(secure):
     half = socket.create_connection(("127.0.0.1", secure.starttls))
     half.recv(1000)
