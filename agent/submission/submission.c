@@ -1,5 +1,6 @@
 #include "submission/submission.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -120,6 +121,28 @@ static int take_inherited(struct submission *s, struct session_policy *policy, s
 	return 0;
 }
 
+/* Where IPv6 is switched off nobody could come to [::1], which stands beside 127.0.0.1 in most configurations. */
+static bool may_be_absent(const struct config_listener *listener, const char *address, int err)
+{
+	return (err == -EADDRNOTAVAIL || err == -EAFNOSUPPORT) && strncmp(address, "[::1]:", 6) == 0 &&
+	       (listener->socket || listener->addresses.count > 1);
+}
+
+static int bind_address(struct submission *s, struct session_policy *policy, const char *address, char *why,
+			size_t why_size)
+{
+	struct entrance *entrance = add_entrance(s, policy);
+	int err = listen_tcp(s->loop, address, &entrance->listen, why, why_size);
+
+	if (!err || !may_be_absent(policy->listener, address, err))
+		return err;
+	log_event(LOG_LEVEL_WARNING, "not-listening", LOG_TEXT("listener", policy->listener->name),
+		  LOG_TEXT("error", why));
+	session_policy_unref(policy);
+	s->count--;
+	return 0;
+}
+
 static int bind_listener(struct submission *s, const struct config_listener *listener,
 			 struct listen_inherited *inherited, size_t inherited_count, char *why, size_t why_size)
 {
@@ -134,7 +157,7 @@ static int bind_listener(struct submission *s, const struct config_listener *lis
 		err = listen_unix(s->loop, listener->socket, listener->socket_mode, &add_entrance(s, policy)->listen,
 				  why, why_size);
 	for (size_t i = 0; !err && !found && i < listener->addresses.count; i++)
-		err = listen_tcp(s->loop, listener->addresses.list[i], &add_entrance(s, policy)->listen, why, why_size);
+		err = bind_address(s, policy, listener->addresses.list[i], why, why_size);
 	session_policy_unref(policy);
 	return err;
 }

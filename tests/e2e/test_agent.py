@@ -53,6 +53,26 @@ def test_the_shipped_configuration_is_fine():
     assert run("--config", ROOT / "etc" / "sendoff.conf", "--check").returncode == 0
 
 
+@pytest.mark.skipif(subprocess.run(["unshare", "-rn", "true"], capture_output=True).returncode != 0,
+                    reason="no network namespaces here")
+def test_a_machine_without_ipv6_may_name_its_loopback(tmp_path):
+    """A new network namespace has no [::1]."""
+    file = tmp_path / "a.conf"
+
+    def start(addresses):
+        file.write_text(f'queue {{ directory = "{tmp_path}/queue" }}\ncontrol {{ socket = "{tmp_path}/control" }}\n'
+                        f'listener "loopback" {{ address = {{{addresses}}} }}\n')
+        return Process(["unshare", "-rn", BUILD / "sendoffd", "--config", file], tmp_path / "log")
+
+    agent = start('"127.0.0.1:2525", "[::1]:2525"')
+    until(lambda: " started " in agent.text(), agent.text)
+    assert "not-listening" in agent.text() and "[::1]:2525" in agent.text()
+    agent.stop()
+    for alone in ('"[::1]:2525"', '"127.0.0.1:2525", "[fd00::1]:2525"'):
+        agent = start(alone)
+        assert agent.wait() != 0, agent.text()
+
+
 def test_a_named_file_must_exist(tmp_path):
     done = run("--config", tmp_path / "none.conf")
     assert done.returncode == 78
