@@ -218,7 +218,8 @@ def test_noise_never_ends_the_agent_nor_fills_its_memory(scratch):
         assert agent.process.is_alive(), data[:60]
     until(lambda: agent.json("status")[0]["sessions"] == 0, "the sessions' end")
     assert len(queued(agent)) == 1
-    assert memory_kib(agent) < before + 8192
+    if "libasan" not in open(f"/proc/{agent.process.pid}/maps").read():  # it keeps what was freed
+        assert memory_kib(agent) < before + 8192
 
 
 def test_whoever_reads_nothing_holds_up_nobody(scratch):
