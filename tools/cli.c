@@ -27,12 +27,18 @@ int cli_fail(int status, const char *format, ...)
 
 bool cli_agrees(const struct cli *cli, const char *question)
 {
+	FILE *out = isatty(STDERR_FILENO) ? stderr : stdout;
 	char answer[16];
 
-	if (cli->yes || !isatty(STDIN_FILENO) || !isatty(STDERR_FILENO))
+	if (cli->yes || !isatty(STDIN_FILENO))
 		return true;
-	fprintf(stderr, "%s [y/N] ", question);
-	fflush(stderr);
+	/* Somebody sits there who would not see the question. */
+	if (!isatty(fileno(out))) {
+		fprintf(stderr, "sendoff: not asked where it cannot be seen: %s Say --yes.\n", question);
+		return false;
+	}
+	fprintf(out, "%s [y/N] ", question);
+	fflush(out);
 	if (!fgets(answer, sizeof answer, stdin))
 		return false;
 	return answer[0] == 'y' || answer[0] == 'Y';

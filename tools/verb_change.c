@@ -116,7 +116,7 @@ static int act(struct change *change, struct talk *talk, const json_t *found)
 	int status;
 
 	if (words_of(change->cli)->question && !cli_agrees(change->cli, words_of(change->cli)->question))
-		return cli_fail(0, "nothing was changed");
+		return cli_fail(EX_TEMPFAIL, "nothing was changed");
 	status = talk_ask(talk, request_up_to(change->cli, talk_text(found, "last")), on_progress, change, &done);
 	if (done)
 		status = tell_done(change, done);
