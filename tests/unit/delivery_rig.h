@@ -11,10 +11,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/crypto.h"
@@ -42,16 +42,18 @@ struct rig {
 	uint64_t seed, tries;
 	uint64_t accepted; /* id of the last accept */
 	enum queue_err err;
-	/* The disk fails, or lets commits wait; asked by the writer's thread. */
-	_Atomic bool is_failing, is_slow;
+	_Atomic bool is_failing; /* the disk; asked by the writer's thread */
+	pthread_mutex_t disk;    /* commits wait for it */
 };
 
 static inline bool rig_fails(void *arg, const char *what)
 {
-	const struct rig *rig = arg;
+	struct rig *rig = arg;
 
-	while (rig->is_slow && strcmp(what, "commit") == 0)
-		usleep(1000);
+	if (strcmp(what, "commit") == 0) {
+		pthread_mutex_lock(&rig->disk);
+		pthread_mutex_unlock(&rig->disk);
+	}
 	return rig->is_failing;
 }
 
@@ -154,6 +156,7 @@ static inline void rig_folder(struct rig *rig)
 static inline void rig_open(struct rig *rig, const char *conf)
 {
 	*rig = (struct rig){ .now = { 1000000, 1764000000000 }, .seed = 42 };
+	pthread_mutex_init(&rig->disk, NULL);
 	rig_folder(rig);
 	log_open("stderr", "error");
 	rig->config = rig_config(rig, conf);
@@ -165,6 +168,7 @@ static inline void rig_close(struct rig *rig)
 	char command[128];
 
 	rig_crash(rig);
+	pthread_mutex_destroy(&rig->disk);
 	config_unref(rig->config);
 	snprintf(command, sizeof command, "rm -rf %s", rig->dir);
 	assert_int_equal(system(command), 0);

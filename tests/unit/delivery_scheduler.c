@@ -669,11 +669,11 @@ static void new_routes_reach_mail_that_was_on_its_way_into_the_queue(void **stat
 	(void)state;
 	rig_open(&rig, ONE);
 	rig_turn(&rig);
-	rig.is_slow = true;
+	pthread_mutex_lock(&rig.disk);
 	rig_hand_in(&rig, (struct rig_mail){ 0 });
 	use(&rig, NEW_ROUTE);
 	sweep_step(&rig.sweep, rig.now);
-	rig.is_slow = false;
+	pthread_mutex_unlock(&rig.disk);
 	rig_turn(&rig);
 	assert_int_equal(rig.err, QUEUE_OK);
 	assert_string_equal(rig_rcpt(&rig, rig.accepted, 0).flow.target, "new");

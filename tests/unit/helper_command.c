@@ -7,10 +7,12 @@
 
 #include <dirent.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -248,22 +250,36 @@ static void a_signal_to_all_processes_does_not_end_the_helper(void **state)
 	expect_output("echo still", "still");
 }
 
+static bool polls(int fd, short event, int ms)
+{
+	struct pollfd p = { .fd = fd, .events = event };
+
+	return poll(&p, 1, ms) == 1 && p.revents & event;
+}
+
 static void what_runs_ends_with_the_helper(void **state)
 {
-	char mark[64] = "/tmp/sendoff-helper-XXXXXX", command[256];
-	int fd = mkstemp(mark);
+	char folder[] = "/tmp/sendoff-helper-XXXXXX", pipe[64], command[256], byte;
+	int fd;
 
 	(void)state;
+	assert_non_null(mkdtemp(folder));
+	snprintf(pipe, sizeof(pipe), "%s/pipe", folder);
+	assert_int_equal(mkfifo(pipe, 0600), 0);
+	fd = open(pipe, O_RDONLY | O_NONBLOCK | O_CLOEXEC);
 	assert_true(fd >= 0);
-	snprintf(command, sizeof(command), "sleep 0.4; echo alive > %s", mark);
+	/* The shell and its child keep the pipe open for as long as they live. */
+	snprintf(command, sizeof(command), "exec 9>%s; echo >&9; sleep 30", pipe);
 	helper_command(helper, command, 0, on_done, NULL);
-	PUMP_IDLE(loop, 100);
+	assert_true(PUMP(loop, polls(fd, POLLIN, 0), 10000));
+	assert_int_equal(read(fd, &byte, 1), 1);
+	assert_false(polls(fd, POLLHUP, 0));
 	helper_free(helper);
 	helper = NULL;
-	usleep(600000);
-	assert_int_equal(lseek(fd, 0, SEEK_END), 0);
+	assert_true(polls(fd, POLLHUP, 10000));
 	close(fd);
-	unlink(mark);
+	unlink(pipe);
+	rmdir(folder);
 }
 
 static void a_program_that_is_not_there_is_told_with_its_name(void **state)
