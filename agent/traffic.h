@@ -56,6 +56,7 @@ const char *traffic_gate_name(enum traffic_gate gate); /* "held", "account" … 
 
 struct traffic_why {
 	enum traffic_gate gate;
+	bool parked;                /* ACCOUNT: as of the lane */
 	char lane[64];              /* or "" */
 	int64_t since_ms, until_ms; /* wall clock; 0: unknown, or until something is done */
 	char said[512];             /* what was said, "" if nothing */

@@ -54,7 +54,7 @@ static bool is_stuck(const struct traffic_why *why)
 	case TRAFFIC_GATE_ROUTE:
 	case TRAFFIC_GATE_PAUSED:
 	case TRAFFIC_GATE_RELEASE: return true;
-	case TRAFFIC_GATE_ACCOUNT: return why->until_ms == 0;
+	case TRAFFIC_GATE_ACCOUNT: return why->parked; /* the try after an hour or so is only a hope */
 	case TRAFFIC_GATE_NONE:
 	case TRAFFIC_GATE_SENDING:
 	case TRAFFIC_GATE_NETWORK:

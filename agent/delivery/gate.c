@@ -269,6 +269,7 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 	say(out, lane->trouble == TRAFFIC_ACCOUNT ? TRAFFIC_GATE_ACCOUNT : TRAFFIC_GATE_LANE, text, advice);
 	/* The error itself says whether it is the server's word or ours, and which address of the host it is about. */
 	snprintf(out->said, sizeof out->said, "%s", lane->error);
+	out->parked = lane->is_parked;
 	out->since_ms = lane->since_wall_ms;
 	/* Past: it is being tried, or the next message tries it. */
 	out->until_ms = lane->retry_boot_ms > now.boot_ms ? moment_wall(now, lane->retry_boot_ms) : 0;

@@ -38,6 +38,7 @@ struct room {
 	char paused[64], paused_by[64];
 	bool is_closed, is_sending;
 	enum traffic_gate gate; /* of what has a route and is due */
+	bool is_parked;
 };
 
 static struct room *here;
@@ -70,7 +71,7 @@ static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
 
 	if (queue_view_envelope(view, id, &envelope) != QUEUE_OK || queue_view_rcpt(view, id, n, &rcpt) != QUEUE_OK)
 		return false;
-	*out = (struct traffic_why){ .gate = here->gate };
+	*out = (struct traffic_why){ .gate = here->gate, .parked = here->is_parked, .until_ms = 1 };
 	if (envelope.flags & QUEUE_HELD)
 		out->gate = TRAFFIC_GATE_HELD;
 	else if (!rcpt.flow.target[0])
@@ -911,6 +912,22 @@ static void drain_ends_when_nothing_can_move(void **state)
 	json_decref(lines);
 }
 
+static void drain_does_not_wait_for_a_refused_account(void **state)
+{
+	json_t *lines;
+	(void)state;
+
+	put_one("a@example.org", "b@one.test");
+	here->gate = TRAFFIC_GATE_ACCOUNT;
+	lines = ask(admin, "{\"v\":1,\"verb\":\"drain\",\"timeout_ms\":1500}");
+	assert_string_equal(text_of(last(lines), "end"), "timeout"); /* a limit passes by itself */
+	json_decref(lines);
+	here->is_parked = true;
+	lines = ask(admin, "{\"v\":1,\"verb\":\"drain\",\"timeout_ms\":30000}");
+	assert_string_equal(text_of(last(lines), "end"), "stuck");
+	json_decref(lines);
+}
+
 static void drain_ends_when_the_time_is_up(void **state)
 {
 	json_t *lines;
@@ -1221,6 +1238,7 @@ int main(void)
 		TEST(verify_finds_nothing_in_a_sound_queue),
 		TEST(drain_ends_when_the_queue_is_empty),
 		TEST(drain_ends_when_nothing_can_move),
+		TEST(drain_does_not_wait_for_a_refused_account),
 		TEST(drain_ends_when_the_time_is_up),
 		TEST(drain_with_close_opens_again_however_it_ends),
 		TEST(several_requests_on_one_connection_are_answered_in_order),

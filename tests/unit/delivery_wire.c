@@ -606,6 +606,7 @@ static void a_refused_password_parks_the_account_until_the_secret_changes(void *
 	struct traffic_why said = world_why(&w, id);
 
 	assert_int_equal(said.gate, TRAFFIC_GATE_ACCOUNT);
+	assert_true(said.parked);
 	assert_non_null(strstr(said.said, "wrong password"));
 	assert_non_null(strstr(said.advice, "secret"));
 	file = fopen(path, "w");
