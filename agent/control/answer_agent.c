@@ -87,8 +87,7 @@ static enum client_step step_reload(struct client *client, int *budget)
 
 	--*budget;
 	if (!reply && !reload(client))
-		return client_fail(client, EX_CONFIG, "config",
-				   "not reloaded: the old configuration stays in use");
+		return client_fail(client, EX_CONFIG, "config", "not reloaded: the old configuration stays in use");
 	reply = client->state;
 	if (!reply->is_here)
 		return CLIENT_WAIT;
