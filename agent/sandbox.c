@@ -48,6 +48,7 @@ void sandbox_streams(void)
 		close(fd);
 	umask(077);
 	signal(SIGPIPE, SIG_IGN);
+	signal(SIGHUP, SIG_IGN); /* a reload asked for during the start has nothing to do */
 }
 
 size_t sandbox_descriptors(size_t want)

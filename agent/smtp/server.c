@@ -274,6 +274,13 @@ static int64_t after(int64_t from_ms, int64_t timeout_ms)
 	return timeout_ms > 0 ? from_ms + timeout_ms : INT64_MAX;
 }
 
+int64_t server_session_end(const struct server *s)
+{
+	bool is_between = is_in(s, BIT(START) | BIT(HELLO) | BIT(AUTH_LINE));
+
+	return after(s->began_ms, (is_between ? 1 : 2) * s->config->session_timeout_ms);
+}
+
 int64_t server_deadline(const struct server *s)
 {
 	const struct server_config *config = s->config;
@@ -287,14 +294,12 @@ int64_t server_deadline(const struct server *s)
 	}
 	if (is_in(s, reading_lines))
 		deadline = after(s->waiting_ms, config->command_timeout_ms);
-	if (is_in(s, BIT(START) | BIT(HELLO) | BIT(AUTH_LINE)))
-		deadline = earlier(deadline, after(s->began_ms, config->session_timeout_ms));
-	return deadline;
+	return is_in(s, reading_lines) ? earlier(deadline, server_session_end(s)) : deadline;
 }
 
 static void time_out(struct server *s, int64_t now_ms)
 {
-	if (after(s->began_ms, s->config->session_timeout_ms) <= now_ms && s->state != STATE_DATA)
+	if (is_in(s, reading_lines) && server_session_end(s) <= now_ms)
 		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
 	else if (s->state == STATE_DATA)
 		server_say_goodbye(s, "4.4.2", "The message came too slowly");

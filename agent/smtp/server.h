@@ -70,7 +70,7 @@ struct server_config {
 	uint32_t max_errors;     /* of one session, then 421; 0: 20 */
 	int64_t command_timeout_ms;
 	int64_t data_timeout_ms;    /* without any byte of the message, and for a message of no length */
-	int64_t session_timeout_ms; /* then 421, between transactions */
+	int64_t session_timeout_ms; /* then 421, between transactions; after twice that inside one, too */
 	uint32_t min_data_rate;     /* bytes a second below which a message is cut off; 0: 100 */
 	enum server_newline newline;
 	bool allow_bare_local_parts; /* "root" instead of "root@example.org", for local programs */

@@ -93,6 +93,8 @@ void server_say(struct server *s, int code, const char *status, const char *text
 void server_say_error(struct server *s, int code, const char *status, const char *text);
 /* Counts a mistake. True: it was one too many; 421 was said, and the session ends. */
 bool server_say_too_many(struct server *s);
+/* When the session has lasted too long: session_timeout between transactions, twice that inside one; INT64_MAX: never. */
+int64_t server_session_end(const struct server *s);
 /* Ends the transaction, says 421 and closes. */
 void server_say_goodbye(struct server *s, const char *status, const char *text);
 /* Makes one line that fits of what a driver answered, whatever its words hold; to be said later. */

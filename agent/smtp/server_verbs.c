@@ -402,13 +402,6 @@ static const struct verb {
 	[COMMAND_AUTH] = { do_auth, BIT(HELLO), true, "Say EHLO first", "Not while a message is open" },
 };
 
-static bool session_is_over(const struct server *s, int64_t now_ms)
-{
-	int64_t timeout_ms = s->config->session_timeout_ms;
-
-	return timeout_ms > 0 && now_ms >= s->began_ms + timeout_ms && (BIT(START) | BIT(HELLO)) & (1u << s->state);
-}
-
 static void dispatch(struct server *s, const struct command *command)
 {
 	const struct verb *verb = &verbs[command->verb];
@@ -431,7 +424,7 @@ void server_verbs_run(struct server *s, struct span line, int64_t now_ms)
 		server_say_goodbye(s, "4.7.0", "This is not a web server");
 	} else if (command.is_long) {
 		server_say_error(s, 500, "5.5.2", "The line is too long");
-	} else if (session_is_over(s, now_ms) && command.verb != COMMAND_QUIT) {
+	} else if (now_ms >= server_session_end(s) && command.verb != COMMAND_QUIT) {
 		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
 	} else if (command.verb == COMMAND_UNKNOWN) {
 		server_say_error(s, 500, "5.5.1", "The command is not known");
