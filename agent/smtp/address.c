@@ -158,6 +158,7 @@ bool address_domain_ascii(struct span domain, char out[ADDRESS_DOMAIN_SIZE])
 {
 	char text[ADDRESS_DOMAIN_SIZE];
 	char *ascii = NULL;
+	bool is_name;
 	size_t len;
 
 	if (domain.len == 0 || domain.len > ADDRESS_DOMAIN_MAX || span_find(domain, '\0') != domain.len)
@@ -173,10 +174,12 @@ bool address_domain_ascii(struct span domain, char out[ADDRESS_DOMAIN_SIZE])
 	    idn2_lookup_u8((const uint8_t *)text, (uint8_t **)&ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL) != IDN2_OK)
 		return false;
 	len = strlen(ascii);
-	if (len <= ADDRESS_DOMAIN_MAX)
+	/* Characters that count for nothing (a soft hyphen) may leave an empty label, or no name at all. */
+	is_name = len <= ADDRESS_DOMAIN_MAX && address_is_domain(span_of(ascii, len), 0);
+	if (is_name)
 		memcpy(out, ascii, len + 1);
 	idn2_free(ascii);
-	return len <= ADDRESS_DOMAIN_MAX;
+	return is_name;
 }
 
 bool address_same_domain(struct span a, struct span b)

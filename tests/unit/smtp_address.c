@@ -338,6 +338,9 @@ static void domains_have_a_form_for_dns(void **state)
 					  ascii));
 	assert_false(address_domain_ascii(SPAN(""), ascii));
 	assert_false(address_domain_ascii(SPAN("a\0b"), ascii));
+	/* A soft hyphen counts for nothing: what is left is no name. */
+	assert_false(address_domain_ascii(SPAN("\xc2\xad"), ascii));
+	assert_false(address_domain_ascii(SPAN("a.\xc2\xad.example"), ascii));
 }
 
 static void literals_have_an_inside(void **state)
