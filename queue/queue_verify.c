@@ -283,7 +283,15 @@ static const struct {
 };
 enum { STAGES = sizeof stages / sizeof *stages };
 
-/* The record behind the position. */
+static bool is_behind(const struct queue_bytes *key, const struct queue_verify *p)
+{
+	size_t least = key->len < p->key_len ? key->len : p->key_len;
+	int order = memcmp(key->data, p->key, least);
+
+	return order > 0 || (order == 0 && key->len > p->key_len);
+}
+
+/* The record behind the position. DAMAGED: the tree's order is broken. */
 static enum queue_err next_record(struct check *c, struct queue_bytes *out_key, struct queue_bytes *out_value)
 {
 	struct queue_verify *p = c->position;
@@ -295,7 +303,8 @@ static enum queue_err next_record(struct check *c, struct queue_bytes *out_key, 
 			 out_value);
 	if (err == QUEUE_OK && out_key->len == p->key_len && memcmp(out_key->data, p->key, p->key_len) == 0)
 		err = store_next(&c->v->txn, tree, out_key, out_value);
-	return err;
+	/* A damaged page may send the walk back to where it was. */
+	return err == QUEUE_OK && !is_behind(out_key, p) ? QUEUE_DAMAGED : err;
 }
 
 static void remember(struct queue_verify *p, struct queue_bytes key)
