@@ -88,9 +88,13 @@ class Postfix:
         with socket.socket() as s:
             return s.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def log(self):
+    def whole_log(self):
         log = self.dir / "log"
-        return log.read_text(errors="replace")[-4000:] if log.exists() else ""
+        return log.read_text(errors="replace") if log.exists() else ""
+
+    def log(self):
+        """Its end, for the words of a failure."""
+        return self.whole_log()[-4000:]
 
     def messages(self):
         new = self.dir / "mail" / "all" / "new"
