@@ -318,7 +318,7 @@ static void on_stored(void *arg, enum queue_err err, uint64_t id)
 	} else {
 		s->shared->accepted++;
 		/* As the queue has it, and every later record of this message. */
-		if (sender[0] && !strchr(sender, '@'))
+		if (sender[0] && address_domain(span_str(sender)).len == 0)
 			snprintf(full, sizeof full, "%s@%s", sender, s->policy->config->hostname);
 		else
 			snprintf(full, sizeof full, "%s", sender);

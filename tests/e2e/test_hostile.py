@@ -258,7 +258,7 @@ def test_reloads_and_an_end_under_load_lose_and_double_nothing(scratch):
     for n in range(60):
         agent.file.write_text(good if n % 3 else good + "\nnonsense = 1\n")
         agent.process.send_signal(signal.SIGHUP)
-        time.sleep(0.02)
+        time.sleep(0.02)  # the storm's pace, so that reloads meet mail in every phase
     agent.file.write_text(good)
     agent.process.send_signal(signal.SIGTERM)
     assert agent.process.wait(6) == 0
