@@ -51,6 +51,19 @@ enum { /* auth mechanisms a smart host may use; "auto" is all that are built in,
        CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN,
 };
 
+enum config_login { CONFIG_LOGIN_NONE, CONFIG_LOGIN_OPTIONAL, CONFIG_LOGIN_REQUIRED }; /* AUTH of a listener */
+enum config_privacy { CONFIG_PRIVACY_REDUCED, CONFIG_PRIVACY_FULL, CONFIG_PRIVACY_NONE };
+enum config_original { CONFIG_ORIGINAL_DROP, CONFIG_ORIGINAL_REPLY_TO, CONFIG_ORIGINAL_X_ORIGINAL_FROM };
+
+/* Whom a rule is about. Every list that is not empty must have an entry that fits; who.h decides. */
+struct config_who {
+	struct config_strings users;     /* of AUTH and certificates, and login names of this machine */
+	struct config_strings uids;      /* names or numbers, "*" */
+	struct config_strings gids;      /* likewise, also supplementary groups */
+	struct config_strings networks;  /* CIDR */
+	struct config_strings listeners; /* names */
+};
+
 struct config_queue {
 	const char *directory;
 	uint64_t max_size_bytes, max_message_bytes, min_free_disk_bytes;
@@ -66,12 +79,45 @@ struct config_listener {
 	enum config_tls tls;             /* NONE, STARTTLS (offered), IMPLICIT */
 	const char *certificate, *key;
 	enum config_bare bare_newline;
+	const char *socket_owner, *socket_group; /* of the Unix socket, or NULL: as the agent's */
+	enum config_login auth;
+	const char *users;                 /* file of AUTH users, or NULL */
+	const char *client_ca;             /* a client certificate that it issued lets in, or NULL */
+	struct config_strings client_pins; /* "sha256:…" of certificates' keys that let in */
+	struct config_strings proxy;       /* networks whose connections begin with a PROXY header */
+	bool trust;                        /* trust { } lets in here; false: only AUTH and certificates */
 };
 
 struct config_trust {
 	struct config_strings networks; /* CIDR */
 	struct config_strings uids;     /* "*", names or numbers */
+	struct config_strings gids;     /* "*", names or numbers; besides uids */
 	struct config_rate max_rate;    /* per submitter */
+};
+
+/* What some submitters may send; the first that fits, and where none does, trust.max_rate alone. */
+struct config_submitter {
+	struct config_at at;
+	const char *name;
+	struct config_who who;
+	struct config_strings senders; /* globs of the reverse-path; empty: any. The null sender is always allowed */
+	struct config_rate rate;       /* messages; 0: trust.max_rate */
+	struct config_rate quota;      /* recipients, kept across restarts; 0: no limit */
+	uint32_t recipients;           /* of one message; 0: limits.recipients */
+};
+
+/* Under which address some submitters send; the first that fits. */
+struct config_identity {
+	struct config_at at;
+	const char *name;
+	struct config_who who;
+	struct config_strings senders; /* globs of the reverse-path, qualified; empty: any */
+	const char *from;              /* address: header From and reverse-path, or NULL: as they came */
+	const char *full_name;         /* of the new From, or NULL: the name that was there */
+	const char *envelope;          /* reverse-path, or NULL: `from` */
+	enum config_original original; /* where the From that was replaced goes */
+	const char *to;                /* bare names in To, Cc and the envelope become this address, or NULL */
+	const char *route;             /* name of a route, or NULL */
 };
 
 struct config_limits {
@@ -118,6 +164,14 @@ struct config {
 	struct config_limits limits;
 	struct config_backoff retry, reconnect;
 	struct config_timeouts timeouts;
+	enum config_privacy privacy;
+	const char *aliases;        /* aliases(5) file, or NULL */
+	bool aliases_in_header;     /* To and Cc show what an alias became */
+	const char *drop_directory; /* where sendmail leaves mail while no agent runs */
+	struct config_submitter *submitters;
+	size_t submitter_count;
+	struct config_identity *identities;
+	size_t identity_count;
 	struct config_strings dns_servers;
 	bool dns_trust_ad;
 	const char *log;       /* "auto", "stderr", "syslog", "journal" */

@@ -76,6 +76,9 @@ enum {                              /* envelope flags */
        QUEUE_SMTPUTF8 = 1 << 3,     /* RFC 6531 */
        QUEUE_REQUIRETLS = 1 << 4,   /* RFC 8689 */
        QUEUE_DAMAGED_BODY = 1 << 5, /* its checksum did not match when it was to be sent */
+       QUEUE_BY_RETURN = 1 << 6,    /* deliver_by_ms, RFC 2852: returned when the time has passed */
+       QUEUE_BY_NOTIFY = 1 << 7,    /* deliver_by_ms, RFC 2852: the sender is told when the time has passed */
+       QUEUE_BY_TRACE = 1 << 8,     /* RFC 2852: relayed reports are asked for */
 };
 
 enum { /* NOTIFY of RFC 3461, 4.1; 0: not said */
@@ -95,6 +98,7 @@ struct queue_envelope {
 	const char *envid;      /* ENVID of RFC 3461, decoded, or "" */
 	const char *message_id; /* the Message-ID field's value, or "" */
 	const char *subject;    /* the start of the Subject field, cleaned, or "" */
+	const char *route;      /* the route it must take whatever the rules say (an identity's), or "" */
 	enum queue_ret ret;
 	enum queue_body body;
 	int8_t priority; /* MT-PRIORITY of RFC 6710, -9..9 */

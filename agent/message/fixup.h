@@ -21,9 +21,13 @@
 
 #include "base/buf.h"
 #include "base/span.h"
+#include "message/aliases.h"
 #include "message/header.h"
 
 enum { FIXUP_HEADER_MAX = 256 * 1024, FIXUP_SUBJECT_MAX = 200, FIXUP_MESSAGE_ID_MAX = 400, FIXUP_SPANS = 5 };
+
+/* Where a From field that an identity replaces goes. */
+enum fixup_original { FIXUP_ORIGINAL_DROP, FIXUP_ORIGINAL_REPLY_TO, FIXUP_ORIGINAL_X_ORIGINAL_FROM };
 
 /* All text is borrowed until fixup_fini(). Control bytes in it become '?'. */
 struct fixup_options {
@@ -41,6 +45,13 @@ struct fixup_options {
 	/* What is added where it is missing. */
 	bool add_date, add_message_id;
 	const char *from; /* the value of a new From field ("Alerts <alerts@example.com>"), or NULL: none is added */
+	/* What is changed, because a rule of the configuration says so. NULL: stays as it came. */
+	const char *qualify;       /* domain put behind bare names in From, Sender, Reply-To, To, Cc and Resent-… */
+	const char *identity_from; /* address that From gets instead of what was there */
+	const char *identity_name; /* its display name, UTF-8; NULL: the first one that was there */
+	enum fixup_original original; /* only where the address changed; REPLY_TO never replaces a Reply-To */
+	const char *to;               /* address in place of bare names, and names at `qualify`, in To and Cc */
+	struct aliases *aliases;      /* likewise the addresses of an alias; before `to`; borrowed */
 };
 
 /* Known when the header's end was seen. */

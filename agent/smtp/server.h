@@ -38,7 +38,16 @@
 	X(8BITMIME, "8BITMIME")                       \
 	X(ENHANCEDSTATUSCODES, "ENHANCEDSTATUSCODES") \
 	X(STARTTLS, "STARTTLS")                       \
-	X(AUTH, "AUTH")
+	X(AUTH, "AUTH")                               \
+	X(SMTPUTF8, "SMTPUTF8")                       \
+	X(DSN, "DSN")                                 \
+	X(CHUNKING, "CHUNKING")                       \
+	X(BINARYMIME, "BINARYMIME")                   \
+	X(REQUIRETLS, "REQUIRETLS")                   \
+	X(MT_PRIORITY, "MT-PRIORITY")                 \
+	X(FUTURERELEASE, "FUTURERELEASE")             \
+	X(DELIVERBY, "DELIVERBY")                     \
+	X(LIMITS, "LIMITS")
 
 enum server_feature_row {
 #define X(name, keyword) SERVER_ROW_##name,
@@ -70,6 +79,7 @@ struct server_config {
 	uint32_t max_errors;     /* of one session, then 421; 0: 20 */
 	int64_t command_timeout_ms;
 	int64_t data_timeout_ms;    /* without any byte of the message, and for a message of no length */
+	int64_t max_hold_ms;        /* FUTURERELEASE: the longest that is promised; 0: 30 days */
 	int64_t session_timeout_ms; /* then 421, between transactions; after twice that inside one, too */
 	uint32_t min_data_rate;     /* bytes a second below which a message is cut off; 0: 100 */
 	enum server_newline newline;
@@ -81,11 +91,21 @@ struct server_config {
 	bool ask_rcpt;               /* SERVER_ASK_RCPT comes; otherwise every well-formed recipient is accepted */
 };
 
-enum server_body { SERVER_BODY_7BIT, SERVER_BODY_8BITMIME };
+enum server_body { SERVER_BODY_7BIT, SERVER_BODY_8BITMIME, SERVER_BODY_BINARYMIME };
+enum server_ret { SERVER_RET_UNSAID, SERVER_RET_FULL, SERVER_RET_HDRS }; /* RFC 3461, 4.3 */
+enum server_by { SERVER_BY_UNSAID, SERVER_BY_RETURN, SERVER_BY_NOTIFY }; /* RFC 2852, 4 */
+enum {                                                                   /* RFC 3461, 4.1; 0: not said */
+       SERVER_NOTIFY_NEVER = 1 << 0,
+       SERVER_NOTIFY_SUCCESS = 1 << 1,
+       SERVER_NOTIFY_FAILURE = 1 << 2,
+       SERVER_NOTIFY_DELAY = 1 << 3,
+};
 
 struct server_rcpt {
 	struct server_rcpt *next;
 	const char *address; /* forward-path without <>, source route stripped, quoting as plain as possible */
+	const char *orcpt;   /* "rfc822;a@b", "utf-8;…": xtext or utf-8-addr-xtext decoded and checked, or "" */
+	uint8_t notify;      /* SERVER_NOTIFY_… */
 };
 
 /* The transaction that is open; valid until the step after its end (SERVER_ABORT, or the answer to SERVER_STORE). */
@@ -96,7 +116,17 @@ struct server_envelope {
 	uint64_t declared_bytes; /* SIZE=, 0: not said */
 	uint64_t body_bytes;     /* of the message so far, as handed out; at SERVER_STORE its size */
 	enum server_body body;   /* BODY= */
-	bool has_8bit;           /* at SERVER_STORE: a byte above 127 is in it, whatever was declared */
+	bool smtputf8;           /* RFC 6531 */
+	bool requiretls;         /* RFC 8689 */
+	enum server_ret ret;
+	const char *envid;     /* ENVID=, decoded, printable; "" for none */
+	int8_t priority;       /* MT-PRIORITY=, RFC 6710: -9 to 9, 0: normal or not said */
+	int64_t hold_for_ms;   /* HOLDFOR=, RFC 4865; 0: not said */
+	int64_t hold_until_ms; /* HOLDUNTIL=, wall clock; 0: not said. Whether it is too far is for SERVER_ASK_MAIL */
+	enum server_by by;     /* BY=, RFC 2852 */
+	bool by_trace;
+	int64_t by_ms; /* from the MAIL command on; negative where the time had passed before (only NOTIFY) */
+	bool has_8bit; /* at SERVER_STORE: a byte above 127 is in it, whatever was declared */
 	bool has_nul;
 };
 
