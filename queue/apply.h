@@ -13,7 +13,7 @@
 #include "queue/group.h"
 #include "queue/key.h"
 
-enum { APPLY_ENVELOPE_MAX = 6 * (RECORD_TEXT_MAX + 3) + 256, APPLY_RCPT_MAX = 6 * (RECORD_TEXT_MAX + 3) + 64 };
+enum { APPLY_ENVELOPE_MAX = 7 * (RECORD_TEXT_MAX + 3) + 256, APPLY_RCPT_MAX = 6 * (RECORD_TEXT_MAX + 3) + 64 };
 
 struct apply {
 	struct store_txn *txn;

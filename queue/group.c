@@ -49,7 +49,7 @@ static enum queue_err make_schema(struct store *store, struct record_counters *o
 }
 
 /* NOT_FOUND: a new file. */
-static enum queue_err read_schema(struct store_txn *t)
+static enum queue_err read_schema(struct store_txn *t, uint8_t *out_schema)
 {
 	struct queue_bytes value;
 	uint64_t entries = 0;
@@ -63,23 +63,38 @@ static enum queue_err read_schema(struct store_txn *t)
 	p = value.data;
 	if (value.len != 4 || p[0] == 0)
 		return QUEUE_DAMAGED;
+	*out_schema = p[0];
 	return p[0] > RECORD_SCHEMA || p[1] || p[2] || p[3] ? QUEUE_SCHEMA : QUEUE_OK;
+}
+
+/* An older agent would take the envelopes that are written from now on for damaged ones: it must not open this. */
+static enum queue_err upgrade(struct store *store)
+{
+	const uint8_t schema[4] = { RECORD_SCHEMA };
+	struct store_txn t;
+	enum queue_err err = store_begin(store, NULL, &t);
+
+	if (err != QUEUE_OK)
+		return err;
+	store_put(&t, STORE_STATE, schema_key, sizeof schema_key, schema, sizeof schema);
+	return store_commit(&t);
 }
 
 static enum queue_err load(struct store *store, struct record_counters *out)
 {
 	struct store_txn t = { 0 };
 	struct queue_bytes value;
+	uint8_t schema = RECORD_SCHEMA;
 	enum queue_err err = store_read(store, &t);
 
 	if (err == QUEUE_OK)
-		err = read_schema(&t);
+		err = read_schema(&t, &schema);
 	if (err == QUEUE_OK) {
 		err = store_get(&t, STORE_SCHEDULE, counters_key, sizeof counters_key, &value);
 		if (err == QUEUE_NOT_FOUND || (err == QUEUE_OK && !record_counters_decode(value, out)))
 			err = QUEUE_DAMAGED;
 		store_read_end(&t);
-		return err;
+		return err == QUEUE_OK && schema < RECORD_SCHEMA ? upgrade(store) : err;
 	}
 	store_read_end(&t);
 	return err == QUEUE_NOT_FOUND ? make_schema(store, out) : err;

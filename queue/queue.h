@@ -69,16 +69,19 @@ struct queue_flow {
 enum queue_body { QUEUE_BODY_7BIT, QUEUE_BODY_8BIT, QUEUE_BODY_BINARY };
 enum queue_ret { QUEUE_RET_UNSAID, QUEUE_RET_FULL, QUEUE_RET_HDRS };
 
-enum {                              /* envelope flags */
-       QUEUE_HELD = 1 << 0,         /* an operator (or a failed check) holds it; not attempted until released */
-       QUEUE_REPORT = 1 << 1,       /* a delivery status notification of our own making */
-       QUEUE_WARNED = 1 << 2,       /* the delay warning was made */
-       QUEUE_SMTPUTF8 = 1 << 3,     /* RFC 6531 */
-       QUEUE_REQUIRETLS = 1 << 4,   /* RFC 8689 */
-       QUEUE_DAMAGED_BODY = 1 << 5, /* its checksum did not match when it was to be sent */
-       QUEUE_BY_RETURN = 1 << 6,    /* deliver_by_ms, RFC 2852: returned when the time has passed */
-       QUEUE_BY_NOTIFY = 1 << 7,    /* deliver_by_ms, RFC 2852: the sender is told when the time has passed */
-       QUEUE_BY_TRACE = 1 << 8,     /* RFC 2852: relayed reports are asked for */
+enum {                                  /* envelope flags */
+       QUEUE_HELD = 1 << 0,             /* an operator (or a failed check) holds it; not attempted until released */
+       QUEUE_REPORT = 1 << 1,           /* a delivery status notification of our own making */
+       QUEUE_WARNED = 1 << 2,           /* the delay warning was made */
+       QUEUE_SMTPUTF8 = 1 << 3,         /* RFC 6531 */
+       QUEUE_REQUIRETLS = 1 << 4,       /* RFC 8689 */
+       QUEUE_DAMAGED_BODY = 1 << 5,     /* its checksum did not match when it was to be sent */
+       QUEUE_BY_RETURN = 1 << 6,        /* deliver_by_ms, RFC 2852: returned when the time has passed */
+       QUEUE_BY_NOTIFY = 1 << 7,        /* deliver_by_ms, RFC 2852: the sender is told when the time has passed */
+       QUEUE_BY_TRACE = 1 << 8,         /* RFC 2852: relayed reports are asked for */
+       QUEUE_HELD_BY_OPERATOR = 1 << 9, /* with QUEUE_HELD: who may handle only their own mail may not release it */
+       QUEUE_BY_PASSED =
+	       1 << 10, /* deliver_by_ms has passed and was dealt with: the sender was told, or nobody asked */
 };
 
 enum { /* NOTIFY of RFC 3461, 4.1; 0: not said */
@@ -277,7 +280,9 @@ void queue_op_submit(struct queue_op *op, queue_done_fn *done, void *arg);
  * takes the patient ones along. For what nobody waits for: a flush less. */
 void queue_op_patience(struct queue_op *op, uint32_t ms);
 
-/* Accepts the received message: envelope, recipients, due entries (now or hold_until_ms), timers. Takes the
+/* Accepts the received message: envelope, recipients, due entries (now or hold_until_ms), timers (WARN at warn_ms or,
+ * with QUEUE_BY_NOTIFY, deliver_by_ms, whichever comes first; EXPIRE likewise with expires_ms and QUEUE_BY_RETURN; RELEASE
+ * at hold_until_ms only where it is HELD: otherwise its recipients are due then). Takes the
  * receipt. QUOTA, DISK_FULL and TOO_BIG are possible answers. A recipient's flow is made where it is new.
  * Reports (QUEUE_REPORT) may use a reserve above the quota. */
 void queue_op_accept(struct queue_op *op, struct queue_receipt *receipt, const struct queue_envelope *envelope,

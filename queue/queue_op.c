@@ -99,6 +99,17 @@ static void encode_envelope(struct queue_op *op, struct op_accept *accept, const
 		record_envelope_encode(accept->envelope, r);
 }
 
+/* Times of which 0 means never. */
+static int64_t earlier(int64_t a, int64_t b)
+{
+	return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+static int64_t deliver_by(const struct queue_envelope *e, uint32_t mode)
+{
+	return e->flags & mode ? e->deliver_by_ms : 0;
+}
+
 static struct record_envelope complete(struct queue_receipt *receipt, const struct queue_envelope *envelope,
 				       size_t count)
 {
@@ -108,8 +119,8 @@ static struct record_envelope complete(struct queue_receipt *receipt, const stru
 	r.e.chunks = receipt->chunks_sent + (receipt->len > 0);
 	r.e.rcpt_count = (uint32_t)count;
 	receipt->q->config.hash.final(receipt->hash, r.e.sha256);
-	r.timer_ms[QUEUE_TIMER_WARN] = envelope->warn_ms;
-	r.timer_ms[QUEUE_TIMER_EXPIRE] = envelope->expires_ms;
+	r.timer_ms[QUEUE_TIMER_WARN] = earlier(envelope->warn_ms, deliver_by(envelope, QUEUE_BY_NOTIFY));
+	r.timer_ms[QUEUE_TIMER_EXPIRE] = earlier(envelope->expires_ms, deliver_by(envelope, QUEUE_BY_RETURN));
 	r.timer_ms[QUEUE_TIMER_RELEASE] = envelope->flags & QUEUE_HELD ? envelope->hold_until_ms : 0;
 	return r;
 }

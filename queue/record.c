@@ -69,7 +69,7 @@ static void put(struct out *o, uint64_t v, size_t bytes)
 
 static void put_head(struct out *o, enum kind kind)
 {
-	put(o, RECORD_VERSION, 1);
+	put(o, kind == ENVELOPE ? RECORD_ENVELOPE_VERSION : RECORD_VERSION, 1);
 	put(o, kind, 1);
 	put(o, 0, 6);
 }
@@ -135,6 +135,7 @@ static size_t write_envelope(uint8_t *p, const struct record_envelope *r)
 	put_text(&o, e->envid);
 	put_text(&o, e->message_id);
 	put_text(&o, e->subject);
+	put_text(&o, e->route);
 	return finish(&o);
 }
 
@@ -300,11 +301,16 @@ struct in {
 	bool is_bad;
 };
 
+static bool is_version(uint8_t version, enum kind kind)
+{
+	return version == RECORD_VERSION || (kind == ENVELOPE && version == RECORD_ENVELOPE_VERSION);
+}
+
 static struct in open_record(struct queue_bytes bytes, enum kind kind)
 {
 	struct in in = { .p = bytes.data, .left = bytes.len };
 
-	if (in.left < HEAD || in.p[0] != RECORD_VERSION || in.p[1] != kind || in.p[2] || in.p[3] ||
+	if (in.left < HEAD || !is_version(in.p[0], kind) || in.p[1] != kind || in.p[2] || in.p[3] ||
 	    load(in.p + 4, 4) != record_check(in.p, in.left)) {
 		in.is_bad = true;
 		in.left = 0;
@@ -399,6 +405,7 @@ bool record_envelope_decode(struct queue_bytes bytes, struct record_envelope *ou
 	e->envid = take_text(&in);
 	e->message_id = take_text(&in);
 	e->subject = take_text(&in);
+	e->route = bytes.len && *(const uint8_t *)bytes.data >= RECORD_ENVELOPE_VERSION ? take_text(&in) : "";
 	if (e->chunks > e->size_bytes || (e->chunks == 0) != (e->size_bytes == 0) || out->body >= RECORD_FIRST_ID)
 		in.is_bad = true;
 	return close_record(&in);

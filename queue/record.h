@@ -12,14 +12,16 @@
  * its length (2), its bytes and a NUL that is not counted. Every value but body chunks, values of others and
  * the schema number begins with
  *
- *     version 1 (RECORD_VERSION), kind 1, zero 2, check 4
+ *     version 1, kind 1, zero 2, check 4
  *
- * where check is record_check() over all bytes behind it, seeded with the kind. Then follow
+ * where check is record_check() over all bytes behind it, seeded with version and kind. The version is RECORD_VERSION,
+ * in an envelope RECORD_ENVELOPE_VERSION; envelopes of version 1, which a queue of schema 1 may hold, are read as well
+ * and stay as they are until they leave. Then follow
  *
  * envelope   arrival 8, hold until 8, deliver by 8, expires 8, warn 8, size 8, body number 8 (0: the chunk
  *            lies under the message's own id), sha256 32, timers 4 x 8 (warn, expire, release, report; 0: not
  *            set), uid 4, flags 4, chunks 4, recipients 4, ret 1, body 1, priority 1, zero 1;
- *            texts: sender, submitter, origin, envid, message id, subject
+ *            texts: sender, submitter, origin, envid, message id, subject; from version 2 on: route
  * recipient  flow 4, attempts 4, due 8, last 8, state 1, notify 1, band 1, zero 1;
  *            texts: address, orcpt, reply, host, target, submitter (the flow's name is here too, because a flow's
  *            number is forgotten when nothing of it is due, and a held recipient comes back later)
@@ -32,7 +34,11 @@
  *            history bytes 8
  * loose      (a body without an owner) chunks 4, is garbage 1, zero 3
  *
- * Fixed parts have fixed offsets, so that flags and timers are changed in place (record_patch_*).
+ * Fixed parts have fixed offsets, the same in every version, so that flags and timers are changed in place
+ * (record_patch_*).
+ *
+ * Schema 2 is schema 1 whose envelopes may be of version 2: a queue of schema 1 becomes one of schema 2 by its number
+ * alone, when it is opened.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -40,8 +46,9 @@
 #include "queue/queue.h"
 
 enum {
-	RECORD_SCHEMA = 1,
+	RECORD_SCHEMA = 2,
 	RECORD_VERSION = 1,
+	RECORD_ENVELOPE_VERSION = 2,
 	RECORD_TEXT_MAX = 4096, /* longest text stored; longer ones are refused */
 	RECORD_FLOW_MAX = 1024, /* target, submitter */
 	RECORD_NAME_MAX = 400,  /* lane; LMDB's keys end at 511 bytes */

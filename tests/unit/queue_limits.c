@@ -150,7 +150,7 @@ static void below_the_floor_mail_is_refused_and_what_is_there_leaves(void **stat
 /* Fills a disk that ends, empties it, fills it again. */
 static void fill_and_drain(struct kit *k)
 {
-	int first = 0, again = 0;
+	int first = 0, again = 0, more = 0;
 
 	while (kit_accept_one(k, MS, "mx:a", first % 3 ? 20000 : 200000) == QUEUE_OK)
 		first++;
@@ -159,11 +159,15 @@ static void fill_and_drain(struct kit *k)
 	assert_true(kit_stats(k).is_full);
 	assert_int_equal(queue_admit(k->q, 100), QUEUE_DISK_FULL);
 	assert_int_equal(model_verify(k), 0);
-	/* As after a restart: nothing is lost, and it can still leave. */
+	/* As after a restart: nothing is lost, and it can still leave. Pages of the last commits may be free again by then,
+	 * for a few small ones. */
 	kit_close(k);
 	assert_int_equal(kit_open(k), QUEUE_OK);
-	assert_int_equal(kit_accept_one(k, MS, "mx:a", 100), QUEUE_DISK_FULL);
-	assert_int_equal(drain(k), first);
+	while (kit_accept_one(k, MS, "mx:a", 100) == QUEUE_OK)
+		more++;
+	assert_int_equal(k->err, QUEUE_DISK_FULL);
+	assert_true(more < 50);
+	assert_int_equal(drain(k), first + more);
 	for (int i = 0; i < 10; i++) /* sweeping goes on with commits */
 		(void)kit_accept_one(k, MS, "mx:a", 100);
 	while (kit_accept_one(k, MS, "mx:a", again % 3 ? 20000 : 200000) == QUEUE_OK)

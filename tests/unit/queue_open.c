@@ -6,7 +6,9 @@
 #include <cmocka.h>
 
 #include "queue/internal.h"
-#include "tests/unit/queue_kit.h"
+#include "queue/key.h"
+#include "queue/record.h"
+#include "tests/unit/queue_model.h"
 
 #include <fcntl.h>
 #include <sys/stat.h>
@@ -245,6 +247,62 @@ static void a_newer_schema_is_refused(void **state)
 	assert_non_null(strstr(k->why, "newer version"));
 }
 
+static uint8_t schema_of(struct kit *k)
+{
+	struct store_txn t = { 0 };
+	struct queue_bytes value;
+	uint8_t schema;
+
+	assert_int_equal(store_read(k->q->store, &t), QUEUE_OK);
+	assert_int_equal(store_get(&t, STORE_STATE, "v", 1, &value), QUEUE_OK);
+	schema = *(const uint8_t *)value.data;
+	store_read_end(&t);
+	return schema;
+}
+
+/* The queue as an agent left it that knew no routes: schema 1, and an envelope without the last text. */
+static void make_it_old(struct kit *k)
+{
+	const uint8_t schema[4] = { 1 };
+	uint8_t key[KEY_MAIL], record[1024];
+	struct queue_bytes value;
+	struct store_txn t;
+	size_t len;
+
+	key_mail(key, k->id, KEY_ENVELOPE, 0);
+	assert_int_equal(store_begin(k->q->store, NULL, &t), QUEUE_OK);
+	assert_int_equal(store_get(&t, STORE_MAIL, key, sizeof key, &value), QUEUE_OK);
+	len = value.len - 3;
+	assert_true(len < sizeof record);
+	memcpy(record, value.data, len);
+	record[0] = 1;
+	record_seal(record, len);
+	store_put(&t, STORE_MAIL, key, sizeof key, record, len);
+	store_put(&t, STORE_STATE, "v", 1, schema, sizeof schema);
+	assert_int_equal(store_commit(&t), QUEUE_OK);
+}
+
+static void a_queue_of_the_first_schema_is_read_and_goes_on(void **state)
+{
+	struct kit *k = *state;
+	struct queue_envelope e;
+	uint64_t id;
+
+	assert_int_equal(kit_open(k), QUEUE_OK);
+	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
+	id = k->id;
+	make_it_old(k);
+	kit_close(k);
+	assert_int_equal(kit_open(k), QUEUE_OK);
+	assert_int_equal(schema_of(k), RECORD_SCHEMA);
+	assert_int_equal(queue_view_envelope(queue_view(k->q), id, &e), QUEUE_OK);
+	assert_string_equal(e.route, "");
+	queue_view_end(k->q);
+	assert_int_equal(model_verify(k), 0);
+	assert_int_equal(kit_settle(k, id, (struct queue_outcome){ .kind = QUEUE_DELIVERED, .at_ms = MS }), QUEUE_OK);
+	assert_int_equal(kit_stats(k).messages, 0);
+}
+
 /* Where these bytes lie in the file. */
 static off_t find_bytes(struct kit *k, const void *want, size_t len)
 {
@@ -395,6 +453,7 @@ int main(void)
 		TEST(no_flipped_bit_of_the_first_pages_crashes_the_opening),
 		TEST(no_flipped_bit_of_a_small_queues_pages_crashes_it),
 		TEST(a_newer_schema_is_refused),
+		TEST(a_queue_of_the_first_schema_is_read_and_goes_on),
 		TEST(a_flipped_bit_in_a_body_withholds_its_last_chunk),
 		TEST(a_flipped_bit_in_a_record_is_damage_not_nonsense),
 		TEST(memory_and_overlay_file_systems_are_warned_about),

@@ -19,6 +19,7 @@ static const struct record_envelope envelope = {
 	       .origin = "loopback",
 	       .message_id = "<1@x>",
 	       .subject = "Hello",
+	       .route = "office",
 	       .size_bytes = 1234,
 	       .chunks = 1,
 	       .rcpt_count = 2,
@@ -73,6 +74,7 @@ static void a_record_cut_anywhere_is_damaged(void **state)
 	}
 	assert_true(record_envelope_decode((struct queue_bytes){ p, len }, &out));
 	assert_string_equal(out.e.subject, "Hello");
+	assert_string_equal(out.e.route, "office");
 	assert_true(out.e.priority == -9 && out.timer_ms[3] == 4);
 	free(p);
 }
@@ -89,6 +91,66 @@ static void a_record_with_any_bit_flipped_is_damaged(void **state)
 		assert_false(record_envelope_decode((struct queue_bytes){ p, len }, &out));
 		p[bit / 8] ^= (uint8_t)(1 << bit % 8);
 	}
+	free(p);
+}
+
+/* As an agent wrote it that knew no routes: without the last text. */
+static uint8_t *encode_first_version(size_t *out_len)
+{
+	uint8_t *p = encode(out_len);
+
+	*out_len -= 2 + sizeof "office";
+	p[0] = 1;
+	record_seal(p, *out_len);
+	return p;
+}
+
+static void an_envelope_of_the_first_version_is_read_and_changed_in_place(void **state)
+{
+	struct record_envelope out;
+	size_t len;
+	uint8_t *p = encode_first_version(&len);
+
+	(void)state;
+	assert_true(record_envelope_decode((struct queue_bytes){ p, len }, &out));
+	assert_string_equal(out.e.subject, "Hello");
+	assert_string_equal(out.e.route, "");
+	record_patch_flags(p, QUEUE_WARNED);
+	record_patch_timer(p, QUEUE_TIMER_REPORT, 99);
+	record_seal(p, len);
+	assert_true(record_envelope_decode((struct queue_bytes){ p, len }, &out));
+	assert_true(out.e.flags == QUEUE_WARNED && out.timer_ms[QUEUE_TIMER_REPORT] == 99);
+	free(p);
+}
+
+static void a_version_must_fit_what_follows(void **state)
+{
+	struct record_envelope out;
+	struct queue_rcpt rcpt = { .address = "a@x" }, back;
+	size_t len;
+	uint8_t *p = encode(&len);
+
+	(void)state;
+	for (int version = 0; version < 5; version++) {
+		p[0] = (uint8_t)version;
+		record_seal(p, len);
+		assert_int_equal(record_envelope_decode((struct queue_bytes){ p, len }, &out),
+				 version == RECORD_ENVELOPE_VERSION);
+	}
+	free(p);
+	p = encode_first_version(&len);
+	p[0] = RECORD_ENVELOPE_VERSION;
+	record_seal(p, len);
+	assert_false(record_envelope_decode((struct queue_bytes){ p, len }, &out));
+	free(p);
+	len = record_rcpt_size(&rcpt);
+	p = malloc(len);
+	assert_non_null(p);
+	record_rcpt_encode(p, &rcpt);
+	assert_true(record_rcpt_decode((struct queue_bytes){ p, len }, &back));
+	p[0] = RECORD_ENVELOPE_VERSION;
+	record_seal(p, len);
+	assert_false(record_rcpt_decode((struct queue_bytes){ p, len }, &back));
 	free(p);
 }
 
@@ -151,6 +213,8 @@ int main(void)
 		cmocka_unit_test(the_format_is_the_one_written_down),
 		cmocka_unit_test(a_record_cut_anywhere_is_damaged),
 		cmocka_unit_test(a_record_with_any_bit_flipped_is_damaged),
+		cmocka_unit_test(an_envelope_of_the_first_version_is_read_and_changed_in_place),
+		cmocka_unit_test(a_version_must_fit_what_follows),
 		cmocka_unit_test(fields_are_changed_in_place),
 		cmocka_unit_test(keys_sort_as_their_numbers_do),
 		cmocka_unit_test(flows_that_differ_in_anything_hash_apart),

@@ -157,6 +157,46 @@ static void mail_with_a_release_time_is_due_then(void **state)
 	queue_view_end(k->q);
 }
 
+static bool has_timer(struct kit *k, struct queue_timer want);
+
+static void a_release_time_sets_a_timer_only_where_the_mail_is_held(void **state)
+{
+	struct kit *k = *state;
+	struct queue_envelope e = kit_envelope(MS);
+	struct queue_rcpt r = kit_rcpt("a@x", "mx:x");
+
+	e.hold_until_ms = MS + 3600000;
+	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
+	assert_false(has_timer(k, (struct queue_timer){ e.hold_until_ms, QUEUE_TIMER_RELEASE, k->id }));
+	e.flags |= QUEUE_HELD;
+	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
+	assert_true(has_timer(k, (struct queue_timer){ e.hold_until_ms, QUEUE_TIMER_RELEASE, k->id }));
+	assert_int_equal(model_verify(k), 0);
+}
+
+static void a_time_to_deliver_by_wakes_in_its_mode(void **state)
+{
+	struct kit *k = *state;
+	struct queue_envelope e = kit_envelope(MS);
+	struct queue_rcpt r = kit_rcpt("a@x", "mx:x");
+
+	e.deliver_by_ms = MS + 1000;
+	e.flags = QUEUE_BY_RETURN;
+	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
+	assert_true(has_timer(k, (struct queue_timer){ MS + 1000, QUEUE_TIMER_EXPIRE, k->id }));
+	assert_true(has_timer(k, (struct queue_timer){ e.warn_ms, QUEUE_TIMER_WARN, k->id }));
+	e.flags = QUEUE_BY_NOTIFY;
+	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
+	assert_true(has_timer(k, (struct queue_timer){ e.expires_ms, QUEUE_TIMER_EXPIRE, k->id }));
+	assert_true(has_timer(k, (struct queue_timer){ MS + 1000, QUEUE_TIMER_WARN, k->id }));
+	/* Later than everything else: its own time comes when the other has been dealt with. */
+	e.deliver_by_ms = e.expires_ms + 1;
+	e.warn_ms = 0;
+	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
+	assert_true(has_timer(k, (struct queue_timer){ e.deliver_by_ms, QUEUE_TIMER_WARN, k->id }));
+	assert_true(has_timer(k, (struct queue_timer){ e.expires_ms, QUEUE_TIMER_EXPIRE, k->id }));
+}
+
 static bool has_timer(struct kit *k, struct queue_timer want)
 {
 	struct queue_timer t = { 0 };
@@ -399,6 +439,8 @@ int main(void)
 		TEST(a_flow_at_rest_wakes_when_its_first_mail_is_due_and_an_empty_one_is_forgotten),
 		TEST(a_flows_timer_cannot_be_dropped_while_it_has_mail),
 		TEST(mail_with_a_release_time_is_due_then),
+		TEST(a_release_time_sets_a_timer_only_where_the_mail_is_held),
+		TEST(a_time_to_deliver_by_wakes_in_its_mode),
 		TEST(a_message_has_one_timer_of_each_kind_and_takes_them_along),
 		TEST(the_report_timer_stays_while_a_report_is_owed),
 		TEST(timers_of_lanes_come_and_go),
