@@ -378,7 +378,8 @@ static void on_event(void *arg, enum conn_event event)
 		run(s);
 		break;
 	case CONN_FAILED: session_free(s); break;
-	case CONN_FLUSHED: break;
+	case CONN_FLUSHED:
+	case CONN_PROXIED: break;
 	}
 }
 

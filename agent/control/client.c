@@ -200,7 +200,8 @@ static void on_event(void *arg, enum conn_event event)
 	case CONN_DEADLINE:
 	case CONN_FAILED: client_close(client); break;
 	case CONN_SECURE:
-	case CONN_FLUSHED: break;
+	case CONN_FLUSHED:
+	case CONN_PROXIED: break;
 	}
 }
 

@@ -392,7 +392,8 @@ static void on_event(void *arg, enum conn_event event)
 		break;
 	case CONN_DEADLINE: hop->is_late = true; break; /* also when it takes no more output */
 	case CONN_DRAINED:
-	case CONN_FLUSHED: break;
+	case CONN_FLUSHED:
+	case CONN_PROXIED: break;
 	}
 	pump(hop);
 }

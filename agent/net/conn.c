@@ -62,6 +62,7 @@ void conn_set_interest(struct conn *conn)
 	int events = 0;
 
 	switch (conn->phase) {
+	case PHASE_PROXY: events = LOOP_READ; break;
 	case PHASE_HANDSHAKE: events = conn->want == TLS_WANT_WRITE ? LOOP_WRITE : LOOP_READ; break;
 	case PHASE_PLAIN:
 	case PHASE_SECURE:
@@ -181,6 +182,7 @@ static void on_ready(struct loop_io *io, int events)
 
 	conn->busy = true;
 	switch (conn->phase) {
+	case PHASE_PROXY: conn_proxy_receive(conn); break;
 	case PHASE_HANDSHAKE: conn_tls_shake(conn); break;
 	case PHASE_PLAIN:
 	case PHASE_SECURE:
@@ -239,7 +241,8 @@ void conn_finish(struct conn *conn, int64_t linger_ms)
 		return;
 	conn->finishing = true;
 	conn->reading = false;
-	if (conn->phase == PHASE_ENDED || conn->phase == PHASE_HANDSHAKE || conn->broken) {
+	if (conn->phase == PHASE_ENDED || conn->phase == PHASE_HANDSHAKE || conn->phase == PHASE_PROXY ||
+	    conn->broken) {
 		conn_free(conn);
 		return;
 	}
@@ -347,6 +350,8 @@ bool conn_peer_user(const struct conn *conn, uid_t *out_uid, gid_t *out_gid)
 	struct sockaddr_storage peer = { 0 }, local = { 0 };
 	socklen_t peer_len = sizeof(peer), local_len = sizeof(local);
 
+	if (conn->proxied)
+		return false;
 	if (conn->is_unix)
 		return peer_of_unix(conn->fd, out_uid, out_gid);
 	if (!conn->loopback || getpeername(conn->fd, (struct sockaddr *)&peer, &peer_len) != 0 ||

@@ -29,6 +29,7 @@ enum conn_event {
 	CONN_DEADLINE, /* the deadline passed; it is off now */
 	CONN_FAILED,   /* reset, TLS failure …: conn_error() says what; only conn_free() is left */
 	CONN_FLUSHED,  /* asked for by conn_on_flush(): all output is with the kernel */
+	CONN_PROXIED,  /* asked for by conn_expect_proxy(): the header has been read, the peer is known */
 };
 
 struct conn_config {
@@ -52,6 +53,12 @@ void conn_finish(struct conn *conn, int64_t linger_ms);
 struct span conn_input(const struct conn *conn);
 void conn_consume(struct conn *conn, size_t len);
 void conn_read(struct conn *conn, bool on);
+
+/* Right after conn_new(), on TCP: the connection begins with a PROXY header, and the peer that it names takes the place
+ * of the one that called. Nobody here owns such a connection and it is no loopback, whatever the header says. No byte
+ * behind it is read before CONN_PROXIED; CONN_FAILED: there is no right one. */
+void conn_expect_proxy(struct conn *conn);
+bool conn_is_proxied(const struct conn *conn);
 
 /* All of it is taken or none: false when more than output_max bytes would wait (an empty buffer takes any size up to
  * it). When conn_is_full() wait for CONN_DRAINED before writing more. */

@@ -2,7 +2,7 @@
  * conn_inside - what the parts of a connection share; nobody else includes it.
  *
  * conn.c keeps its life, from the calls of user and loop to its end. conn_io.c moves bytes in and out, conn_tls.c turns
- * a plain connection into a TLS one.
+ * a plain connection into a TLS one, conn_proxy.c reads for whom a proxy calls.
  */
 #ifndef CONN_INSIDE_H
 #define CONN_INSIDE_H
@@ -13,6 +13,7 @@
 
 enum conn_phase {
 	PHASE_PLAIN,
+	PHASE_PROXY,    /* its header is still to come */
 	PHASE_STARTING, /* TLS was asked for; what was written before is flushed in clear first */
 	PHASE_HANDSHAKE,
 	PHASE_SECURE,
@@ -47,7 +48,7 @@ struct conn {
 	bool tls_failed : 1;
 	bool busy : 1; /* one of our callbacks runs: the memory must outlive it */
 	bool dead : 1;
-	bool is_unix : 1, loopback : 1;
+	bool is_unix : 1, loopback : 1, proxied : 1;
 	char peer[ADDR_TEXT_SIZE];
 	char peer_host[ADDR_TEXT_SIZE];
 	char local[ADDR_TEXT_SIZE];
@@ -67,6 +68,9 @@ void conn_io_receive(struct conn *conn);
 void conn_io_again(struct conn *conn); /* shows the user what is held once more */
 void conn_io_flush(struct conn *conn);
 void conn_io_discard(struct conn *conn);
+
+/* conn_proxy.c. The same holds. */
+void conn_proxy_receive(struct conn *conn);
 
 /* conn_tls.c. One step of the handshake; the same holds. */
 void conn_tls_shake(struct conn *conn);

@@ -363,6 +363,7 @@ static void on_event(void *arg, enum conn_event event)
 		return;
 	case CONN_DRAINED:
 	case CONN_FLUSHED: run(s); return;
+	case CONN_PROXIED: return;
 	case CONN_SECURE: on_secure(s); return;
 	case CONN_EOF:
 		if (s->is_shaking) {

@@ -21,7 +21,8 @@
 struct end {
 	struct conn *conn;
 	struct buf got;
-	char story[256]; /* a letter for each event: I Drained Secure Eof T(ime) Failed fLushed; runs of I are one */
+	char story
+		[256]; /* a letter for each event: I Drained Secure Eof T(ime) Failed fLushed Proxied; runs of I are one */
 	size_t told;
 	bool leave; /* do not consume */
 	bool free_at_input;
@@ -34,7 +35,7 @@ static inline void end_event(void *arg, enum conn_event event)
 {
 	static const char letters[] = {
 		[CONN_INPUT] = 'I',    [CONN_DRAINED] = 'D', [CONN_SECURE] = 'S',  [CONN_EOF] = 'E',
-		[CONN_DEADLINE] = 'T', [CONN_FAILED] = 'F',  [CONN_FLUSHED] = 'L',
+		[CONN_DEADLINE] = 'T', [CONN_FAILED] = 'F',  [CONN_FLUSHED] = 'L', [CONN_PROXIED] = 'P',
 	};
 	struct end *end = arg;
 	char c = letters[event];
