@@ -348,6 +348,10 @@ enum queue_err queue_view_lane(struct queue_view *v, const char *name, struct qu
 /* The first lane whose name is greater than `after` (""). */
 enum queue_err queue_view_lane_next(struct queue_view *v, const char *after, struct queue_lane *out);
 enum queue_err queue_view_state(struct queue_view *v, const char *name, struct queue_bytes *out);
+enum { QUEUE_STATE_NAME_SIZE = 201 };
+/* The first value whose name is greater than `after` (""). */
+enum queue_err queue_view_state_next(struct queue_view *v, const char *after, char out_name[QUEUE_STATE_NAME_SIZE],
+				     struct queue_bytes *out);
 /* History, newest first: the newest entry older than the position, which is moved to it. Start with all ones. */
 struct queue_history_at {
 	uint64_t at_ms, id;

@@ -243,6 +243,27 @@ enum queue_err queue_view_state(struct queue_view *v, const char *name, struct q
 	return len ? store_get(&v->txn, STORE_STATE, key, len, out) : QUEUE_NOT_FOUND;
 }
 
+enum queue_err queue_view_state_next(struct queue_view *v, const char *after, char out_name[QUEUE_STATE_NAME_SIZE],
+				     struct queue_bytes *out)
+{
+	uint8_t from[RECORD_STATE_MAX + 1];
+	size_t len = name_key(from, 's', after, RECORD_STATE_MAX);
+	struct queue_bytes key, value;
+	enum queue_err err = len ? store_seek(&v->txn, STORE_STATE, from, len, &key, &value) : QUEUE_NOT_FOUND;
+
+	_Static_assert(QUEUE_STATE_NAME_SIZE == (int)RECORD_STATE_MAX + 1, "every name fits");
+	if (err == QUEUE_OK && key.len == len && memcmp(key.data, from, len) == 0)
+		err = store_next(&v->txn, STORE_STATE, &key, &value);
+	if (err != QUEUE_OK)
+		return err;
+	if (key.len < 2 || key.len > RECORD_STATE_MAX + 1 || *(const char *)key.data != 's')
+		return QUEUE_NOT_FOUND;
+	memcpy(out_name, (const char *)key.data + 1, key.len - 1);
+	out_name[key.len - 1] = '\0';
+	*out = value;
+	return QUEUE_OK;
+}
+
 /* ---------------------------------------------------------------- history */
 
 enum queue_err queue_view_history(struct queue_view *v, struct queue_history_at *at, struct queue_outcome *out)

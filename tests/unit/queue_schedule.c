@@ -355,6 +355,36 @@ static void values_of_others_are_kept_bytes_for_bytes(void **state)
 	assert_int_equal(queue_view_state(queue_view(k->q), name, &got), QUEUE_NOT_FOUND);
 }
 
+static void values_of_others_are_listed_by_name(void **state)
+{
+	struct kit *k = *state;
+	struct queue_op *op = queue_op_new(k->q);
+	char name[QUEUE_STATE_NAME_SIZE] = "", longest[QUEUE_STATE_NAME_SIZE];
+	struct queue_bytes got;
+
+	memset(longest, 'z', sizeof longest - 1);
+	longest[sizeof longest - 1] = '\0';
+	assert_int_equal(queue_view_state_next(queue_view(k->q), "", name, &got), QUEUE_NOT_FOUND);
+	queue_view_end(k->q);
+	queue_op_state(op, longest, (struct queue_bytes){ "4", 1 });
+	queue_op_state(op, "quota/b", (struct queue_bytes){ "2", 1 });
+	queue_op_state(op, "quota/a", (struct queue_bytes){ "1", 1 });
+	queue_op_lane(op, &(struct queue_lane){ .name = "quota/aa", .error = "", .paused_by = "" });
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	for (int i = 0; i < 3; i++) {
+		static const char *const names[] = { "quota/a", "quota/b", NULL };
+		static const char *const values[] = { "1", "2", "4" }; /* a lane of a name like these is none of them */
+
+		assert_int_equal(queue_view_state_next(queue_view(k->q), name, name, &got), QUEUE_OK);
+		assert_string_equal(name, names[i] ? names[i] : longest);
+		assert_int_equal(got.len, 1);
+		assert_memory_equal(got.data, values[i], 1);
+	}
+	assert_int_equal(queue_view_state_next(queue_view(k->q), name, name, &got), QUEUE_NOT_FOUND);
+	assert_int_equal(queue_view_state_next(queue_view(k->q), "quota/aa", name, &got), QUEUE_OK);
+	assert_string_equal(name, "quota/b");
+}
+
 static void news_tell_the_earliest_of_what_a_commit_added(void **state)
 {
 	struct kit *k = *state;
@@ -446,6 +476,7 @@ int main(void)
 		TEST(timers_of_lanes_come_and_go),
 		TEST(lanes_are_kept_by_name),
 		TEST(values_of_others_are_kept_bytes_for_bytes),
+		TEST(values_of_others_are_listed_by_name),
 		TEST(news_tell_the_earliest_of_what_a_commit_added),
 		TEST(history_is_bounded_by_age_and_size),
 		TEST(oversized_texts_are_refused_not_cut),
