@@ -27,6 +27,22 @@ const struct config_route *route_find(const struct config *config, const char *s
 	return NULL;
 }
 
+const struct config_route *route_named(const struct config *config, const char *name)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (strcmp(config->routes[i].name, name) == 0)
+			return &config->routes[i];
+	return NULL;
+}
+
+const struct config_route *route_of(const struct config *config, const char *name, const char *sender,
+				    const char *recipient)
+{
+	const struct config_route *named = *name ? route_named(config, name) : NULL;
+
+	return named ? named : route_find(config, sender, recipient);
+}
+
 const char *route_target(const struct config *config, const struct config_route *route)
 {
 	(void)config;

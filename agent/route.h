@@ -14,6 +14,12 @@
 /* The first rule that fits, or NULL. Sender "" is the null reverse-path; it fits `from` globs only where a rule has
  * none, so that reports leave by the default route. */
 const struct config_route *route_find(const struct config *config, const char *sender, const char *recipient);
+/* The rule of that name, or NULL. */
+const struct config_route *route_named(const struct config *config, const char *name);
+/* The rule for a recipient: the one that the envelope names (an identity's; "": none), whatever its globs say, else the
+ * first that fits. A name that a reload has taken away counts as none, so that no mail is left behind. */
+const struct config_route *route_of(const struct config *config, const char *name, const char *sender,
+				    const char *recipient);
 /* The target of a rule (NULL: ""); a string of the configuration's. */
 const char *route_target(const struct config *config, const struct config_route *route);
 /* Whether lane `name` stands in `target`, and at which place (0: first); -1: not. */

@@ -32,6 +32,16 @@ static void the_first_rule_that_fits_wins(void **state)
 		assert_string_equal(route_find(&config, rows[i].sender, rows[i].recipient)->name, rows[i].route);
 }
 
+static void a_named_rule_wins_as_long_as_it_is_there(void **state)
+{
+	(void)state;
+	assert_string_equal(route_of(&config, "lab", "me@example.com", "you@elsewhere")->name, "lab");
+	assert_string_equal(route_of(&config, "", "me@example.com", "you@elsewhere")->name, "work");
+	assert_string_equal(route_of(&config, "gone", "me@example.com", "you@elsewhere")->name, "work");
+	assert_null(route_named(&config, "gone"));
+	assert_null(route_named(&config, ""));
+}
+
 static void a_report_fits_only_rules_without_from(void **state)
 {
 	(void)state;
@@ -66,6 +76,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_first_rule_that_fits_wins),
+		cmocka_unit_test(a_named_rule_wins_as_long_as_it_is_there),
 		cmocka_unit_test(a_report_fits_only_rules_without_from),
 		cmocka_unit_test(a_target_is_read_by_place_and_name),
 	};
