@@ -25,6 +25,9 @@ struct aliases;
 struct aliases *aliases_new(void);
 struct aliases *aliases_ref(struct aliases *a);
 void aliases_unref(struct aliases *a); /* NULL is fine */
+/* Names at this domain are names of this machine too, as those at localhost are: "postmaster: root@host.example"
+ * follows root. Before aliases_read(), at most eight times. */
+void aliases_local(struct aliases *a, const char *domain);
 
 /* Reads the text of the main file (called once). What is wrong is appended to `errors` as lines "file:line: …"; the
  * lines that are right count all the same. Returns the number of mistakes. */
