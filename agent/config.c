@@ -152,14 +152,18 @@ static void join_targets(struct config_load *load)
 	}
 }
 
-static struct config *read_all(const char *file, struct buf *errors, struct buf *warnings, bool is_client)
+struct config *config_read(const char *file, struct buf *errors, struct buf *warnings, bool is_client,
+			   bool is_container)
 {
 	enum { STORAGE_MAX = 1 << 30 };
 	struct config *config = MEM_NEW(struct config);
 	struct mem_arena *storage = MEM_NEW(struct mem_arena);
-	struct config_load load = {
-		.config = config, .storage = storage, .errors = errors, .warnings = warnings, .is_client = is_client
-	};
+	struct config_load load = { .config = config,
+				    .storage = storage,
+				    .errors = errors,
+				    .warnings = warnings,
+				    .is_client = is_client,
+				    .is_container = is_container };
 
 	mem_arena_init(storage, STORAGE_MAX);
 	config->storage = storage;
@@ -185,7 +189,7 @@ static struct config *read_all(const char *file, struct buf *errors, struct buf 
 
 struct config *config_load(const char *file, struct buf *errors, struct buf *warnings)
 {
-	return read_all(file, errors, warnings, false);
+	return config_read(file, errors, warnings, false, config_open_is_container(""));
 }
 
 struct config *config_load_client(const char *file)
@@ -194,7 +198,7 @@ struct config *config_load_client(const char *file)
 	struct buf ignored;
 
 	buf_init(&ignored, 1);
-	config = read_all(file, &ignored, &ignored, true);
+	config = config_read(file, &ignored, &ignored, true, false);
 	buf_fini(&ignored);
 	return config;
 }
@@ -230,6 +234,7 @@ static bool is_same(const char *a, const char *b)
 static bool is_same_listener(const struct config_listener *a, const struct config_listener *b)
 {
 	if (!is_same(a->name, b->name) || !is_same(a->socket, b->socket) || a->socket_mode != b->socket_mode ||
+	    !is_same(a->socket_owner, b->socket_owner) || !is_same(a->socket_group, b->socket_group) ||
 	    a->addresses.count != b->addresses.count)
 		return false;
 	for (size_t i = 0; i < a->addresses.count; i++)
@@ -250,6 +255,6 @@ const char *config_needs_restart(const struct config *now, const struct config *
 		return "a listener has come or gone: restart sendoffd for that";
 	for (size_t i = 0; i < now->listener_count; i++)
 		if (!is_same_listener(&now->listeners[i], &next->listeners[i]))
-			return "a listener has another name, address or socket: restart sendoffd to use it";
+			return "a listener has another name, address or socket (or its mode or owner): restart sendoffd to use it";
 	return NULL;
 }

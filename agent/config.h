@@ -89,10 +89,11 @@ struct config_listener {
 };
 
 struct config_trust {
-	struct config_strings networks; /* CIDR */
-	struct config_strings uids;     /* "*", names or numbers */
-	struct config_strings gids;     /* "*", names or numbers; besides uids */
-	struct config_rate max_rate;    /* per submitter */
+	struct config_strings networks;                              /* CIDR */
+	struct config_strings uids;                                  /* "*", names or numbers */
+	struct config_strings gids;                                  /* "*", names or numbers; besides uids */
+	struct config_rate max_rate;                                 /* per submitter */
+	struct config_at networks_at, uids_at, gids_at, max_rate_at; /* line 0: nobody said so, it is the default */
 };
 
 /* What some submitters may send; the first that fits, and where none does, trust.max_rate alone. */

@@ -10,16 +10,15 @@
 #include "base/text.h"
 #include "config_load.h"
 
-/* What is said at `key`, or at the object's beginning where the key was left out. */
-static const struct config_at *at_key(const struct config_load *load, const void *object, const char *key,
-				      const struct config_at *begin)
+const struct config_at *config_check_at(const struct config_load *load, const void *object, const char *key,
+					const struct config_at *begin)
 {
 	const struct config_at *at = config_where(load, object, key);
 
 	return at ? at : begin;
 }
 
-static void check_name(struct config_load *load, const struct config_at *at, const char *what, const char *name)
+void config_check_name(struct config_load *load, const struct config_at *at, const char *what, const char *name)
 {
 	static const char legal[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-";
 	size_t len = strlen(name);
@@ -42,8 +41,7 @@ static void check_owner(struct config_load *load, const struct config_at *at, co
 			     load->config->run_as, load->config->run_as);
 }
 
-/* A file must be there; a private one must be nobody else's to read, or the secret in it is none. */
-static void check_file(struct config_load *load, const struct config_at *at, const char *key, const char *path,
+void config_check_file(struct config_load *load, const struct config_at *at, const char *key, const char *path,
 		       bool is_private)
 {
 	struct stat st;
@@ -67,77 +65,13 @@ static void check_file(struct config_load *load, const struct config_at *at, con
 		close(fd);
 }
 
-static void check_socket(struct config_load *load, const struct config_at *at, const char *path)
+void config_check_socket(struct config_load *load, const struct config_at *at, const char *path)
 {
 	struct sockaddr_un sun;
 
 	if (strlen(path) >= sizeof(sun.sun_path))
 		config_error(load, at, "socket = \"%s\" is too long - at most %zu bytes", path,
 			     sizeof(sun.sun_path) - 1);
-}
-
-/* ---------------------------------------------------------------- listeners */
-
-static bool trusts_somebody_outside(const struct config_trust *trust)
-{
-	bool is_loopback;
-	unsigned bits, most;
-
-	for (size_t i = 0; i < trust->networks.count; i++)
-		if (config_address_network(trust->networks.list[i], &is_loopback, &bits, &most) && !is_loopback)
-			return true;
-	return false;
-}
-
-static void check_listener_tls(struct config_load *load, struct config_listener *l)
-{
-	const struct config_at *tls = config_where(load, l, "tls");
-
-	if (!l->certificate != !l->key)
-		config_error(load, at_key(load, l, l->certificate ? "certificate" : "key", &l->at),
-			     "listener \"%s\" has %s - add %s", l->name,
-			     l->certificate ? "a certificate without its key" : "a key without its certificate",
-			     l->certificate ? "key" : "certificate");
-	else if (!tls && l->certificate)
-		l->tls = CONFIG_TLS_STARTTLS;
-	else if (l->tls != CONFIG_TLS_NONE && !l->certificate)
-		config_error(load, tls, "listener \"%s\" has tls without a certificate - add certificate and key",
-			     l->name);
-	else if (l->tls == CONFIG_TLS_NONE && l->certificate)
-		config_warn(load, tls, "listener \"%s\" has a certificate and tls = none: it is not used", l->name);
-	if (l->certificate)
-		check_file(load, at_key(load, l, "certificate", &l->at), "certificate", l->certificate, false);
-	if (l->key)
-		check_file(load, at_key(load, l, "key", &l->at), "key", l->key, true);
-}
-
-void config_check_listener(struct config_load *load, struct config_listener *l)
-{
-	const struct config_at *at = at_key(load, l, "address", &l->at);
-
-	check_name(load, &l->at, "listener", l->name);
-	if (!l->socket && l->addresses.count == 0)
-		config_error(load, &l->at, "listener \"%s\" listens nowhere - add socket or address", l->name);
-	if (l->socket)
-		check_socket(load, at_key(load, l, "socket", &l->at), l->socket);
-	if (config_where(load, l, "socket_mode") && !l->socket)
-		config_error(load, at_key(load, l, "socket_mode", &l->at), "socket_mode without a socket - add socket");
-	for (size_t i = 0; i < l->addresses.count; i++) {
-		const char *address = l->addresses.list[i];
-		bool is_loopback;
-
-		if (!config_address_split(address, false, &is_loopback))
-			config_error(load, at,
-				     "address \"%s\" is not understood - it is a number and a port, as in "
-				     "\"127.0.0.1:25\" or \"[::1]:25\"",
-				     address);
-		else if (!is_loopback && !trusts_somebody_outside(&load->config->trust))
-			config_error(load, at,
-				     "address \"%s\" can be reached from other machines, and nobody there may send - "
-				     "listen on \"127.0.0.1:25\", or list the networks you mean in trust.networks",
-				     address);
-	}
-	check_listener_tls(load, l);
 }
 
 /* ---------------------------------------------------------------- smart hosts */
@@ -160,15 +94,16 @@ static void check_secret(struct config_load *load, struct config_smarthost *h)
 		}
 	}
 	if (h->secret_file)
-		check_file(load, at_key(load, h, "secret_file", &h->at), "secret_file", h->secret_file, true);
+		config_check_file(load, config_check_at(load, h, "secret_file", &h->at), "secret_file", h->secret_file,
+				  true);
 	if (h->secret_credential && strchr(h->secret_credential, '/'))
-		config_error(load, at_key(load, h, "secret_credential", &h->at),
+		config_error(load, config_check_at(load, h, "secret_credential", &h->at),
 			     "secret_credential = \"%s\" is not a name - it is that of LoadCredential= in the unit",
 			     h->secret_credential);
 	if (first && !h->user)
 		config_error(load, first, "%s without user - add user = \"…\"", first_key);
 	if (h->user && !first)
-		config_error(load, at_key(load, h, "user", &h->at),
+		config_error(load, config_check_at(load, h, "user", &h->at),
 			     "user without a secret - add secret_file, secret_command or secret_credential");
 }
 
@@ -185,13 +120,13 @@ static void check_auth(struct config_load *load, struct config_smarthost *h)
 		config_error(load, auth, "smarthost \"%s\" has a user and auth = none - remove one of them", h->name);
 	if (h->auth && (h->tls == CONFIG_TLS_NONE || h->tls == CONFIG_TLS_OPPORTUNISTIC) && h->host &&
 	    !config_address_is_loopback(h->host))
-		config_error(load, at_key(load, h, "tls", &h->at),
+		config_error(load, config_check_at(load, h, "tls", &h->at),
 			     "tls = %s with a password: it could go over the network in clear text - "
 			     "use tls = starttls or implicit",
 			     h->tls == CONFIG_TLS_NONE ? "none" : "opportunistic");
 }
 
-static bool is_pin(const char *pin)
+bool config_check_is_pin(const char *pin)
 {
 	static const char hex[] = "0123456789abcdefABCDEF";
 	struct buf out;
@@ -221,21 +156,21 @@ static void check_tls(struct config_load *load, struct config_smarthost *h)
 			config_error(load, config_where(load, h, tls_keys[i]),
 				     "%s with tls = none means nothing - remove it", tls_keys[i]);
 	for (size_t i = 0; i < h->tls_pins.count; i++)
-		if (!is_pin(h->tls_pins.list[i]))
+		if (!config_check_is_pin(h->tls_pins.list[i]))
 			config_error(
-				load, at_key(load, h, "tls_pins", &h->at),
+				load, config_check_at(load, h, "tls_pins", &h->at),
 				"tls_pins: \"%s\" is not a pin - it is \"sha256:\" and 64 hex digits or 44 of base64",
 				h->tls_pins.list[i]);
 	if (!h->tls_certificate != !h->tls_key)
-		config_error(load, at_key(load, h, h->tls_key ? "tls_key" : "tls_certificate", &h->at),
+		config_error(load, config_check_at(load, h, h->tls_key ? "tls_key" : "tls_certificate", &h->at),
 			     "tls_certificate and tls_key belong together - add the other one");
 	if (h->tls_certificate)
-		check_file(load, at_key(load, h, "tls_certificate", &h->at), "tls_certificate", h->tls_certificate,
-			   false);
+		config_check_file(load, config_check_at(load, h, "tls_certificate", &h->at), "tls_certificate",
+				  h->tls_certificate, false);
 	if (h->tls_key)
-		check_file(load, at_key(load, h, "tls_key", &h->at), "tls_key", h->tls_key, true);
+		config_check_file(load, config_check_at(load, h, "tls_key", &h->at), "tls_key", h->tls_key, true);
 	if (h->tls_ca)
-		check_file(load, at_key(load, h, "tls_ca", &h->at), "tls_ca", h->tls_ca, false);
+		config_check_file(load, config_check_at(load, h, "tls_ca", &h->at), "tls_ca", h->tls_ca, false);
 	if (verify && !h->tls_verify)
 		config_warn(load, verify,
 			    "smarthost \"%s\": tls_verify = no: whoever answers there is believed%s - "
@@ -246,7 +181,7 @@ static void check_tls(struct config_load *load, struct config_smarthost *h)
 /* A name, a literal address (in brackets or not), or a Unix socket. */
 static void check_host(struct config_load *load, struct config_smarthost *h)
 {
-	const struct config_at *at = at_key(load, h, "host", &h->at);
+	const struct config_at *at = config_check_at(load, h, "host", &h->at);
 	bool is_loopback;
 	unsigned bits, most;
 	size_t len;
@@ -259,7 +194,7 @@ static void check_host(struct config_load *load, struct config_smarthost *h)
 	if (h->host[0] == '[' && h->host[len - 1] == ']' && len > 2)
 		h->host = config_keep(load, span_of(h->host + 1, len - 2));
 	if (h->host[0] == '/') {
-		check_socket(load, at, h->host);
+		config_check_socket(load, at, h->host);
 		if (config_where(load, h, "port"))
 			config_error(load, config_where(load, h, "port"), "a Unix socket has no port - remove it");
 	} else if (!config_address_is_domain(h->host) &&
@@ -273,13 +208,13 @@ static void check_backoff(struct config_load *load, const struct config_backoff 
 			  const struct config_at *begin)
 {
 	if (b->max_ms < b->first_ms)
-		config_error(load, at_key(load, b, config_where(load, b, "max") ? "max" : "first", begin),
+		config_error(load, config_check_at(load, b, config_where(load, b, "max") ? "max" : "first", begin),
 			     "%s: max is shorter than first - make max the longer one", what);
 }
 
 void config_check_smarthost(struct config_load *load, struct config_smarthost *h)
 {
-	check_name(load, &h->at, "smarthost", h->name);
+	config_check_name(load, &h->at, "smarthost", h->name);
 	check_host(load, h);
 	if (!config_where(load, h, "tls")) /* RFC 8314, 3.3: port 465 is TLS from the first byte */
 		h->tls = h->host && h->host[0] == '/' ? CONFIG_TLS_NONE
@@ -300,17 +235,19 @@ void config_check_smarthost(struct config_load *load, struct config_smarthost *h
 
 void config_check_route(struct config_load *load, struct config_route *r)
 {
-	check_name(load, &r->at, "route", r->name);
+	config_check_name(load, &r->at, "route", r->name);
 	if (r->via.count == 0)
 		config_error(load, &r->at, "route \"%s\" leads nowhere - add via = {\"name of a smarthost\"}", r->name);
 	for (size_t i = 0; i < r->via.count; i++)
 		for (size_t k = 0; k < i; k++)
 			if (strcmp(r->via.list[i], r->via.list[k]) == 0)
-				config_error(load, at_key(load, r, "via", &r->at),
+				config_error(load, config_check_at(load, r, "via", &r->at),
 					     "via names \"%s\" twice - once is enough", r->via.list[i]);
 	if (r->lifetime_ms && r->warn_after_ms >= r->lifetime_ms)
 		config_warn(
-			load, at_key(load, r, config_where(load, r, "warn_after") ? "warn_after" : "lifetime", &r->at),
+			load,
+			config_check_at(load, r, config_where(load, r, "warn_after") ? "warn_after" : "lifetime",
+					&r->at),
 			"route \"%s\": mail expires before its sender is warned - make warn_after shorter than lifetime",
 			r->name);
 	check_backoff(load, &r->retry, "retry", &r->at);
@@ -330,10 +267,10 @@ static void check_via(struct config_load *load, const struct config_route *r)
 			continue;
 		nearest = config_nearest(r->via.list[i], names, config->smarthost_count);
 		if (nearest)
-			config_error(load, at_key(load, r, "via", &r->at),
+			config_error(load, config_check_at(load, r, "via", &r->at),
 				     "via names no smarthost \"%s\" - did you mean \"%s\"?", r->via.list[i], nearest);
 		else
-			config_error(load, at_key(load, r, "via", &r->at),
+			config_error(load, config_check_at(load, r, "via", &r->at),
 				     "via names no smarthost \"%s\" - add smarthost \"%s\" { host = … }",
 				     r->via.list[i], r->via.list[i]);
 	}
@@ -371,42 +308,47 @@ static void check_routes(struct config_load *load)
 
 /* ---------------------------------------------------------------- the whole */
 
+static struct config_at place(const struct config_load *load, const char *key)
+{
+	const struct config_at *at = config_where(load, &load->config->trust, key);
+
+	return at ? *at : (struct config_at){ load->config->file, 0 };
+}
+
 static void check_trust(struct config_load *load)
 {
-	const struct config_trust *trust = &load->config->trust;
-	struct config_at begin = { load->config->file, 0 };
-	const struct config_at *at = at_key(load, trust, "networks", &begin);
+	struct config_trust *trust = &load->config->trust;
 
-	for (size_t i = 0; i < trust->networks.count; i++) {
-		bool is_loopback;
-		unsigned bits, most;
+	trust->networks_at = place(load, "networks");
+	trust->uids_at = place(load, "uids");
+	trust->gids_at = place(load, "gids");
+	trust->max_rate_at = place(load, "max_rate");
+	/* Who names groups does not mean everybody. */
+	if (trust->gids.count && !config_where(load, trust, "uids"))
+		trust->uids.count = 0;
+	config_open_trust(load, &trust->networks_at);
+	config_rules_uids(load, &trust->uids_at, &trust->uids, true);
+	config_rules_gids(load, &trust->gids_at, &trust->gids, true);
+}
 
-		if (!config_address_network(trust->networks.list[i], &is_loopback, &bits, &most))
-			config_error(load, at,
-				     "networks: \"%s\" is not a network - write it like \"192.0.2.0/24\" or \"::1\"",
-				     trust->networks.list[i]);
-		else if (bits < (most == 32 ? 8u : 16u))
-			config_error(
-				load, at,
-				"networks: \"%s\" would let strangers send through this machine - list only networks "
-				"whose machines you know",
-				trust->networks.list[i]);
-	}
-	at = at_key(load, trust, "uids", &begin);
-	for (size_t i = 0; i < trust->uids.count; i++) {
-		const char *who = trust->uids.list[i];
-		uint64_t uid;
+static void check_aliases(struct config_load *load)
+{
+	const struct config *config = load->config;
+	struct config_at begin = { config->file, 0 };
 
-		if (strcmp(who, "*") != 0 && !text_number(span_str(who), UINT32_MAX - 1, &uid) && !getpwnam(who))
-			config_error(load, at, "uids: there is no user \"%s\" - a name, a number or \"*\"", who);
-	}
+	if (config->aliases)
+		config_check_file(load, config_check_at(load, config, "aliases", &begin), "aliases", config->aliases,
+				  false);
+	else if (config->aliases_in_header)
+		config_warn(load, config_check_at(load, config, "aliases_in_header", &begin),
+			    "aliases_in_header without aliases does nothing - add aliases = \"/etc/aliases\"");
 }
 
 static void check_dns(struct config_load *load)
 {
 	struct config *config = load->config;
 	struct config_at begin = { config->file, 0 };
-	const struct config_at *at = at_key(load, config, "servers", &begin);
+	const struct config_at *at = config_check_at(load, config, "servers", &begin);
 
 	for (size_t i = 0; i < config->dns_servers.count; i++) {
 		const char *server = config->dns_servers.list[i];
@@ -433,20 +375,20 @@ static void check_doubles(struct config_load *load)
 		const struct config_listener *l = &config->listeners[i];
 
 		if (l->socket && strcmp(l->socket, config->control_socket) == 0)
-			config_error(load, at_key(load, l, "socket", &l->at),
+			config_error(load, config_check_at(load, l, "socket", &l->at),
 				     "listener \"%s\" has the control socket - give it a path of its own", l->name);
 		for (size_t k = 0; k < i; k++) {
 			const struct config_listener *other = &config->listeners[k];
 
 			if (l->socket && other->socket && strcmp(l->socket, other->socket) == 0)
-				config_error(load, at_key(load, l, "socket", &l->at),
+				config_error(load, config_check_at(load, l, "socket", &l->at),
 					     "listener \"%s\" has the socket of \"%s\" - give it a path of its own",
 					     l->name, other->name);
 			for (size_t m = 0; m < l->addresses.count; m++)
 				for (size_t n = 0; n < other->addresses.count; n++)
 					if (strcmp(l->addresses.list[m], other->addresses.list[n]) == 0)
 						config_error(
-							load, at_key(load, l, "address", &l->at),
+							load, config_check_at(load, l, "address", &l->at),
 							"listener \"%s\" has the address %s of \"%s\" - remove one of them",
 							l->name, l->addresses.list[m], other->name);
 		}
@@ -458,30 +400,33 @@ void config_check_all(struct config_load *load)
 	struct config *config = load->config;
 	struct config_at begin = { config->file, 0 };
 
-	check_socket(load, at_key(load, config, "socket", &begin), config->control_socket);
+	config_check_socket(load, config_check_at(load, config, "socket", &begin), config->control_socket);
 	if (!config_address_hostname(config->hostname))
 		config_error(
-			load, at_key(load, config, "hostname", &begin),
+			load, config_check_at(load, config, "hostname", &begin),
 			"hostname = \"%s\" is not a name for EHLO - as in \"laptop.example.org\" or \"[192.0.2.1]\"",
 			config->hostname);
 	if (config_where(load, config, "postmaster") &&
 	    (!strchr(config->postmaster, '@') || strpbrk(config->postmaster, " <>,;\"")))
-		config_error(load, at_key(load, config, "postmaster", &begin),
+		config_error(load, config_check_at(load, config, "postmaster", &begin),
 			     "postmaster = \"%s\" is not an address - as in \"admin@example.org\"", config->postmaster);
 	if (config->run_as && !getpwnam(config->run_as))
-		config_error(load, at_key(load, config, "user", &begin), "user: there is no user \"%s\" here",
+		config_error(load, config_check_at(load, config, "user", &begin), "user: there is no user \"%s\" here",
 			     config->run_as);
 	if (!config_where(load, &config->queue, "max_message_size") &&
 	    config->queue.max_message_bytes > config->queue.max_size_bytes / 2)
 		config->queue.max_message_bytes = config->queue.max_size_bytes / 2;
 	if (config->queue.max_message_bytes > config->queue.max_size_bytes)
-		config_error(load, at_key(load, &config->queue, "max_message_size", &begin),
+		config_error(load, config_check_at(load, &config->queue, "max_message_size", &begin),
 			     "max_message_size is larger than max_size - the queue could not hold one such message");
 	check_backoff(load, &config->retry, "retry", &begin);
 	check_backoff(load, &config->reconnect, "reconnect", &begin);
 	check_trust(load);
+	check_aliases(load);
 	check_dns(load);
 	check_doubles(load);
-	if (!load->is_incomplete)
-		check_routes(load);
+	if (load->is_incomplete)
+		return;
+	check_routes(load);
+	config_rules_check(load);
 }

@@ -45,11 +45,20 @@ static const struct config_key listener_keys[] = {
 	KEY("certificate", PATH, config_listener, certificate),
 	KEY("key", PATH, config_listener, key),
 	KEY("bare_newline", CHOICE, config_listener, bare_newline, .words = "normalize refuse"),
+	KEY("socket_owner", TEXT, config_listener, socket_owner),
+	KEY("socket_group", TEXT, config_listener, socket_group),
+	KEY("auth", CHOICE, config_listener, auth, .words = "none optional required"),
+	KEY("users", PATH, config_listener, users),
+	KEY("client_ca", PATH, config_listener, client_ca),
+	KEY("client_pins", LIST, config_listener, client_pins),
+	KEY("proxy", LIST, config_listener, proxy),
+	KEY("trust", BOOL, config_listener, trust),
 };
 
 static const struct config_key trust_keys[] = {
 	KEY("networks", LIST, config_trust, networks),
 	KEY("uids", LIST, config_trust, uids),
+	KEY("gids", LIST, config_trust, gids),
 	KEY("max_rate", RATE, config_trust, max_rate),
 };
 
@@ -122,6 +131,29 @@ static const struct config_key route_keys[] = {
 	BACKOFF(retry, config_route, retry),
 };
 
+#define WHO(type)                                                                                                  \
+	KEY("users", LIST, type, who.users), KEY("uids", LIST, type, who.uids), KEY("gids", LIST, type, who.gids), \
+		KEY("networks", LIST, type, who.networks), KEY("listeners", LIST, type, who.listeners)
+
+static const struct config_key submitter_keys[] = {
+	WHO(config_submitter),
+	KEY("senders", LIST, config_submitter, senders),
+	KEY("rate", RATE, config_submitter, rate),
+	KEY("quota", RATE, config_submitter, quota),
+	KEY("recipients", COUNT, config_submitter, recipients, BOUNDS(1, 100000)),
+};
+
+static const struct config_key identity_keys[] = {
+	WHO(config_identity),
+	KEY("senders", LIST, config_identity, senders),
+	KEY("from", TEXT, config_identity, from),
+	KEY("name", TEXT, config_identity, full_name),
+	KEY("envelope", TEXT, config_identity, envelope),
+	KEY("original", CHOICE, config_identity, original, .words = "drop reply-to x-original-from"),
+	KEY("to", TEXT, config_identity, to),
+	KEY("route", TEXT, config_identity, route),
+};
+
 #define WHOLE(name_, titled_)                                                                      \
 	{                                                                                          \
 		.name = #name_, .kind = CONFIG_KIND_SECTION, .section = SECTION_OF(name_, titled_) \
@@ -133,6 +165,10 @@ static const struct config_key root_keys[] = {
 	KEY("log", WORD, config, log, .words = "auto stderr syslog journal"),
 	KEY("log_level", WORD, config, log_level, .words = "error warning notice info debug"),
 	KEY("user", TEXT, config, run_as),
+	KEY("privacy", CHOICE, config, privacy, .words = "reduced full none"),
+	KEY("aliases", PATH, config, aliases),
+	KEY("aliases_in_header", BOOL, config, aliases_in_header),
+	KEY("drop_directory", PATH, config, drop_directory),
 	BACKOFF(queue, config, queue),
 	WHOLE(control, CONFIG_UNTITLED),
 	BACKOFF(trust, config, trust),
@@ -144,6 +180,8 @@ static const struct config_key root_keys[] = {
 	WHOLE(listener, CONFIG_LISTENER),
 	WHOLE(smarthost, CONFIG_SMARTHOST),
 	WHOLE(route, CONFIG_ROUTE),
+	WHOLE(submitter, CONFIG_SUBMITTER),
+	WHOLE(identity, CONFIG_IDENTITY),
 };
 
 const struct config_section *config_keys_root(void)
@@ -343,7 +381,10 @@ static enum verdict set_choice(struct config_load *load, const struct config_key
 	memcpy(field, &place, sizeof(place));
 	return VALUE_OK;
 }
-_Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_bare) == sizeof(int), "enums are ints");
+_Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_bare) == sizeof(int) &&
+		       sizeof(enum config_login) == sizeof(int) && sizeof(enum config_privacy) == sizeof(int) &&
+		       sizeof(enum config_original) == sizeof(int),
+	       "enums are ints");
 
 static enum verdict set_auth(struct config_load *load, const struct config_key *key, void *field, const char *value)
 {

@@ -5,7 +5,10 @@
  *     config_parse   pieces into keys and values (libconfuse)
  *     config_keys    the tables of sections and keys; a value into its field
  *     config_address how hosts and networks are written
- *     config_check   what must fit together, and what is refused
+ *     config_check   what must fit together, and what is refused; smart hosts and routes
+ *     config_listener  the same for listeners
+ *     config_open    the same for strangers: networks, proxies, containers
+ *     config_rules   the same for the rules about submitters
  *     config_paths   where things are when nobody said so, and the host's name
  *
  * Owns:    nothing beyond one call of config_load(), where it lives on the stack.
@@ -50,6 +53,7 @@ struct config_load {
 	struct buf *errors, *warnings;
 	unsigned mistakes;
 	unsigned files;
+	bool is_container;  /* ports may be forwarded by somebody who hides where they come from */
 	bool is_client;     /* files that it names are none of our business */
 	bool is_incomplete; /* something was left out: what is missing may only seem so */
 	struct config_piece *pieces;
@@ -111,7 +115,14 @@ struct config_key {
 	const struct config_section *section;
 };
 
-enum config_titled { CONFIG_UNTITLED, CONFIG_LISTENER, CONFIG_SMARTHOST, CONFIG_ROUTE };
+enum config_titled {
+	CONFIG_UNTITLED,
+	CONFIG_LISTENER,
+	CONFIG_SMARTHOST,
+	CONFIG_ROUTE,
+	CONFIG_SUBMITTER,
+	CONFIG_IDENTITY
+};
 
 struct config_section {
 	const char *name;
@@ -125,11 +136,48 @@ const struct config_section *config_keys_root(void);
 void config_keys_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
 		     const char *const *values, size_t count);
 
+/* config.c: config_load() with what it finds out told by the caller: for tests. */
+struct config *config_read(const char *file, struct buf *errors, struct buf *warnings, bool is_client,
+			   bool is_container);
+
 /* config_check */
-void config_check_listener(struct config_load *load, struct config_listener *listener);
+/* Where `key` of the object is said, or where it begins if the key was left out. */
+const struct config_at *config_check_at(const struct config_load *load, const void *object, const char *key,
+					const struct config_at *begin);
+void config_check_name(struct config_load *load, const struct config_at *at, const char *what, const char *name);
+/* A file must be there; a private one must be nobody else's to read, or the secret in it is none. */
+void config_check_file(struct config_load *load, const struct config_at *at, const char *key, const char *path,
+		       bool is_private);
+void config_check_socket(struct config_load *load, const struct config_at *at, const char *path);
+bool config_check_is_pin(const char *pin); /* "sha256:…" */
 void config_check_smarthost(struct config_load *load, struct config_smarthost *host);
 void config_check_route(struct config_load *load, struct config_route *route);
 void config_check_all(struct config_load *load);
+
+/* config_listener */
+void config_listener_check(struct config_load *load, struct config_listener *listener);
+
+/* config_open */
+/* Mistakes in networks of `key`; false: there are some. */
+bool config_open_networks(struct config_load *load, const struct config_at *at, const char *key,
+			  const struct config_strings *list);
+/* Together they hold more than half of all addresses. */
+bool config_open_is_everything(const struct config_strings *list);
+void config_open_trust(struct config_load *load, const struct config_at *at);
+void config_open_proxy(struct config_load *load, const struct config_listener *listener);
+/* One that other machines can reach. */
+void config_open_listener(struct config_load *load, const struct config_listener *listener);
+/* Whether the system below `root` ("": this one) is a container. */
+bool config_open_is_container(const char *root);
+
+/* config_rules */
+/* Names become numbers; a name that is unknown is a mistake, or (not `is_grave`) a warning. */
+void config_rules_uids(struct config_load *load, const struct config_at *at, const struct config_strings *uids,
+		       bool is_grave);
+void config_rules_gids(struct config_load *load, const struct config_at *at, const struct config_strings *gids,
+		       bool is_grave);
+/* Submitters and identities. */
+void config_rules_check(struct config_load *load);
 
 /* config_address: how hosts and networks are written */
 /* "192.0.2.0/24", "::1": false on bad text. `out_bits` of `out_most` count in the address's own family. */

@@ -227,8 +227,9 @@ static void fill_listener(cfg_t *cfg, const struct config_section *section, stru
 	out->at = begin_of(section->name, cfg->title);
 	out->name = config_keep(parse.load, span_str(cfg->title));
 	out->socket_mode = 0666;
+	out->trust = true;
 	fill(cfg, section, (char *)out, &out->at);
-	config_check_listener(parse.load, out);
+	config_listener_check(parse.load, out);
 }
 
 static void fill_smarthost(cfg_t *cfg, const struct config_section *section, struct config_smarthost *out)
@@ -257,6 +258,21 @@ static void fill_route(cfg_t *cfg, const struct config_section *section, struct 
 	config_check_route(parse.load, out);
 }
 
+static void fill_submitter(cfg_t *cfg, const struct config_section *section, struct config_submitter *out)
+{
+	out->at = begin_of(section->name, cfg->title);
+	out->name = config_keep(parse.load, span_str(cfg->title));
+	out->rate.per_ms = out->quota.per_ms = 1000;
+	fill(cfg, section, (char *)out, &out->at);
+}
+
+static void fill_identity(cfg_t *cfg, const struct config_section *section, struct config_identity *out)
+{
+	out->at = begin_of(section->name, cfg->title);
+	out->name = config_keep(parse.load, span_str(cfg->title));
+	fill(cfg, section, (char *)out, &out->at);
+}
+
 static void fill_titled(cfg_t *cfg, const struct config_section *section)
 {
 	struct config *config = parse.load->config;
@@ -276,6 +292,14 @@ static void fill_titled(cfg_t *cfg, const struct config_section *section)
 		config->routes = config_alloc(parse.load, count, sizeof(*config->routes));
 		config->route_count = count;
 		break;
+	case CONFIG_SUBMITTER:
+		config->submitters = config_alloc(parse.load, count, sizeof(*config->submitters));
+		config->submitter_count = count;
+		break;
+	case CONFIG_IDENTITY:
+		config->identities = config_alloc(parse.load, count, sizeof(*config->identities));
+		config->identity_count = count;
+		break;
 	}
 	for (unsigned i = 0; i < count; i++) {
 		cfg_t *inner = cfg_getnsec(cfg, section->name, i);
@@ -285,6 +309,8 @@ static void fill_titled(cfg_t *cfg, const struct config_section *section)
 		case CONFIG_LISTENER: fill_listener(inner, section, &config->listeners[i]); break;
 		case CONFIG_SMARTHOST: fill_smarthost(inner, section, &config->smarthosts[i]); break;
 		case CONFIG_ROUTE: fill_route(inner, section, &config->routes[i]); break;
+		case CONFIG_SUBMITTER: fill_submitter(inner, section, &config->submitters[i]); break;
+		case CONFIG_IDENTITY: fill_identity(inner, section, &config->identities[i]); break;
 		}
 	}
 }

@@ -61,6 +61,7 @@ static void listener_defaults(struct config_load *load, const char *run)
 	listeners[1].addresses.list = config_alloc(load, 1, sizeof(char *));
 	listeners[1].addresses.list[0] = "127.0.0.1:2525";
 	listeners[1].addresses.count = 1;
+	listeners[0].trust = listeners[1].trust = true;
 	config->listeners = listeners;
 	config->listener_count = 2;
 }
@@ -68,13 +69,14 @@ static void listener_defaults(struct config_load *load, const char *run)
 void config_paths_defaults(struct config_load *load)
 {
 	struct config *config = load->config;
-	const char *run = "/run/sendoff", *spool = "/var/spool/sendoff";
+	const char *run = "/run/sendoff", *spool = "/var/spool/sendoff", *drop = "/var/spool/sendoff-drop";
 
 	if (geteuid() != 0) {
 		char *state = user_folder("XDG_STATE_HOME", ".local/state"),
 		     *runtime = user_folder("XDG_RUNTIME_DIR", NULL);
 
 		spool = config_format(load, "%s/sendoff/queue", state);
+		drop = config_format(load, "%s/sendoff/drop", state);
 		/* Without a runtime directory the sockets go where nobody else can put theirs first: not to /tmp. */
 		run = runtime ? config_format(load, "%s/sendoff", runtime)
 			      : config_format(load, "%s/sendoff/run", state);
@@ -83,6 +85,8 @@ void config_paths_defaults(struct config_load *load)
 	}
 	if (!config->queue.directory)
 		config->queue.directory = spool;
+	if (!config->drop_directory)
+		config->drop_directory = drop;
 	if (!config->control_socket)
 		config->control_socket = config_format(load, "%s/control", run);
 	if (config->listener_count == 0)

@@ -217,6 +217,10 @@ static void every_key_reaches_its_field(void **state)
 	config_unref(c);
 }
 
+#define ROOT_KEYS                                                                                                      \
+	"hostname postmaster log log_level user privacy aliases aliases_in_header drop_directory queue control trust " \
+	"limits retry reconnect timeouts dns listener smarthost route submitter identity"
+
 #define WORK "smarthost work { host = \"h.example\" }\nroute r { via = {work} }\n"
 
 static void ports_and_tls_follow_each_other(void **state)
@@ -259,13 +263,9 @@ static const struct {
 	{ "smarthost \"w\" {\n host = \"h.example\"\n secretfile = \"/s\"\n}\n",
 	  "a.conf:3: unknown key 'secretfile' in smarthost \"w\" - did you mean 'secret_file'?\n" },
 	{ "control { zebra = 1 }\n", "a.conf:1: unknown key 'zebra' in control - known here: socket\n" },
-	{ "identity \"cron\" { users = {\"root\"} }\ndkim \"e\" { selector = s }\naliases = \"/a\"\n" WORK,
-	  "a.conf:1: unknown key 'identity' - known here: hostname postmaster log log_level user queue control trust "
-	  "limits retry reconnect timeouts dns listener smarthost route\n"
-	  "a.conf:2: unknown key 'dkim' - known here: hostname postmaster log log_level user queue control trust "
-	  "limits retry reconnect timeouts dns listener smarthost route\n"
-	  "a.conf:3: unknown key 'aliases' - known here: hostname postmaster log log_level user queue control trust "
-	  "limits retry reconnect timeouts dns listener smarthost route\n" },
+	{ "zebra \"cron\" { users = {\"root\"} }\ndkim \"e\" { selector = s }\n" WORK,
+	  "a.conf:1: unknown key 'zebra' - known here: " ROOT_KEYS "\n"
+	  "a.conf:2: unknown key 'dkim' - known here: " ROOT_KEYS "\n" },
 	{ "hostname = \"a.b\"\n\nhostname = \"c.d\"\n",
 	  "a.conf:3: 'hostname' is set twice, first in a.conf:1 - remove one of them\n" },
 	{ "trust { networks = {\"10.0.0.0/8\", \"127.0.0.0/8\"}\n networks = {\"127.0.0.1\"} }\n",
@@ -276,8 +276,7 @@ static const struct {
 	  "a.conf:3: smarthost \"work\" is there twice, first in a.conf:1 - give one of them another name\n" },
 	/* several at once */
 	{ "hostname = \"a b\"\nqueue { max_size = 4X\n lifetime = 5 }\nfoo = 1\nlimits { errors = 0 }\n",
-	  "a.conf:4: unknown key 'foo' - known here: "
-	  "hostname postmaster log log_level user queue control trust limits retry reconnect timeouts dns listener smarthost route\n"
+	  "a.conf:4: unknown key 'foo' - known here: " ROOT_KEYS "\n"
 	  "a.conf:2: max_size = \"4X\" is not understood - it is a size, as in 512k, 50M or 4G\n"
 	  "a.conf:3: lifetime = \"5\" is not understood - it is a duration, as in 90s, 5m, 4h or 5d\n"
 	  "a.conf:5: errors = 0 is out of bounds - from 1 to 1000\n"
@@ -333,15 +332,15 @@ static const struct {
 	  "a.conf:1: networks: \"0.0.0.0/0\" would let strangers send through this machine - list only networks whose "
 	  "machines you know\n" },
 	{ "trust { networks = {\"::/0\", \"10.0.0.0/33\"} }\n",
+	  "a.conf:1: networks: \"10.0.0.0/33\" is not a network - write it like \"192.0.2.0/24\" or \"::1\"\n"
 	  "a.conf:1: networks: \"::/0\" would let strangers send through this machine - list only networks whose "
-	  "machines you know\n"
-	  "a.conf:1: networks: \"10.0.0.0/33\" is not a network - write it like \"192.0.2.0/24\" or \"::1\"\n" },
+	  "machines you know\n" },
 	{ "trust { uids = {\"root\", \"nobody-of-that-name\"} }\n",
 	  "a.conf:1: uids: there is no user \"nobody-of-that-name\" - a name, a number or \"*\"\n" },
 	/* listeners */
 	{ "listener \"x\" { address = {\"0.0.0.0:25\"} }\n",
 	  "a.conf:1: address \"0.0.0.0:25\" can be reached from other machines, and nobody there may send - listen on "
-	  "\"127.0.0.1:25\", or list the networks you mean in trust.networks\n" },
+	  "\"127.0.0.1:25\", list the networks you mean in trust.networks, or add auth and users\n" },
 	{ "listener \"x\" { address = {\"localhost:25\", \"127.0.0.1\"} }\n",
 	  "a.conf:1: address \"localhost:25\" is not understood - it is a number and a port, as in \"127.0.0.1:25\" or "
 	  "\"[::1]:25\"\n"
@@ -405,8 +404,7 @@ static const struct {
 	{ "include \"nothing.conf\"\n",
 	  "a.conf:1: cannot include nothing.conf: no such file - correct the path or remove the line\n" },
 	{ "include \"none/*.conf\"\n\nfoo = 1\nlimits { errors = 0 }\n",
-	  "a.conf:3: unknown key 'foo' - known here: hostname postmaster log log_level user queue control trust limits "
-	  "retry reconnect timeouts dns listener smarthost route\n"
+	  "a.conf:3: unknown key 'foo' - known here: " ROOT_KEYS "\n"
 	  "a.conf:4: errors = 0 is out of bounds - from 1 to 1000\n" },
 	{ "include \"a.conf\"\n", "a.conf:1: includes nested too deeply - does a file include itself?\n" },
 };
@@ -599,7 +597,7 @@ static void what_needs_a_restart_is_said(void **state)
 		{ "log = stderr", NULL },
 		{ "listener a { socket = \"/s\" }", "a listener has come or gone: restart sendoffd for that" },
 		{ "listener a { socket = \"/s\" } listener b { socket = \"/t\" }",
-		  "a listener has another name, address or socket: restart sendoffd to use it" },
+		  "a listener has another name, address or socket (or its mode or owner): restart sendoffd to use it" },
 	};
 	struct config *now = load_well(f, "");
 
@@ -649,13 +647,18 @@ static char shipped[4096];
 
 static char *read_shipped(bool uncomment)
 {
-	char here[256], *moved[][2] = { { "/etc/sendoff", getcwd(here, sizeof(here)) }, { "\"sendoff\"", "\"root\"" } };
+	char here[256] = "";
+	char *folder = getcwd(here, sizeof(here)), *moved[][2] = { { "/etc/sendoff", folder },
+								   { "/etc/aliases", mem_printf("%s/aliases", here) },
+								   { "\"sendoff\"", "\"root\"" } };
 	struct buf text;
 	char line[512];
 	FILE *in = fopen(shipped, "r");
 
-	if (!in)
+	if (!in) {
+		mem_free(moved[1][1]);
 		return NULL;
+	}
 	buf_init(&text, 1 << 16);
 	while (fgets(line, sizeof(line), in)) {
 		char *from = line;
@@ -665,16 +668,17 @@ static char *read_shipped(bool uncomment)
 		while (*from) {
 			size_t k = 0;
 
-			while (k < 2 && strncmp(from, moved[k][0], strlen(moved[k][0])) != 0)
+			while (k < 3 && strncmp(from, moved[k][0], strlen(moved[k][0])) != 0)
 				k++;
-			if (k < 2)
+			if (k < 3)
 				buf_append_str(&text, moved[k][1]);
 			else
 				buf_append_char(&text, *from);
-			from += k < 2 ? strlen(moved[k][0]) : 1;
+			from += k < 3 ? strlen(moved[k][0]) : 1;
 		}
 	}
 	fclose(in);
+	mem_free(moved[1][1]);
 	return buf_take(&text);
 }
 
@@ -709,11 +713,15 @@ static void the_file_we_ship_is_valid_and_shows_every_key(void **state)
 	put("tls/client.pem", "x", 0644);
 	put("tls/client.key", "x", 0600);
 	put("secret", "x", 0600);
+	put("users", "joe:$5$x$x\n", 0600);
+	put("aliases", "root: me@example.com\n", 0644);
 	c = load_well(f, all);
 	assert_string_equal(buf_cstr(&f->warnings), "");
 	assert_int_equal(c->smarthost_count, 3);
 	assert_int_equal(c->route_count, 3);
-	assert_int_equal(c->listener_count, 2);
+	assert_int_equal(c->listener_count, 4);
+	assert_int_equal(c->submitter_count, 2);
+	assert_int_equal(c->identity_count, 3);
 	config_unref(c);
 	expect_all_keys(config_keys_root(), all);
 	mem_free(plain);
