@@ -107,6 +107,7 @@ static void configure(struct sink *sink)
 		.max_errors = UINT32_MAX,
 		.min_data_rate = 1,
 		.allow_bare_local_parts = true,
+		.mechanisms = SERVER_AUTH_PASSWORDS | SERVER_AUTH_SCRAM,
 		.auth_without_tls = !has_tls,
 		.require_auth = options->user && !options->optional_auth,
 		.ask_mail = true,

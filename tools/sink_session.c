@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "net/conn.h"
 
@@ -160,15 +161,39 @@ static void answer(struct session *s)
 		server_accept(s->server, NULL);
 }
 
+/* Of the one password there is, whoever asks: the name is looked at when all else is proven. */
+static void give_verifier(struct session *s, const struct server_auth *auth)
+{
+	struct scram_verifier verifier = { .hash = auth->hash,
+					   .iterations = SCRAM_ITERATIONS_MIN,
+					   .salt_len = SCRAM_SALT_LEN };
+
+	crypto_random(verifier.salt, verifier.salt_len);
+	scram_derive(&verifier, span_str(s->shared->options->password));
+	server_verifier(s->server, &verifier);
+}
+
 static void do_auth(struct session *s, const struct server_auth *auth)
 {
 	const struct sink_options *options = s->shared->options;
+	bool is_first = auth->kind == SERVER_AUTH_PASSWORD || auth->kind == SERVER_AUTH_VERIFIER, is_right = false;
 
-	if (!meet(s, SINK_RULES_AUTH, auth->user))
+	/* The rules are asked once for each exchange, whatever its mechanism. */
+	if (is_first && !meet(s, SINK_RULES_AUTH, auth->user))
 		return;
-	if (s->now.reply)
+	if (is_first && s->now.reply && (auth->kind == SERVER_AUTH_PASSWORD || s->now.reply->code >= 400)) {
 		answer(s);
-	else if (strcmp(auth->user, options->user) == 0 && strcmp(auth->password, options->password) == 0)
+		return;
+	}
+	switch (auth->kind) {
+	case SERVER_AUTH_PASSWORD:
+		is_right = strcmp(auth->user, options->user) == 0 && strcmp(auth->password, options->password) == 0;
+		break;
+	case SERVER_AUTH_VERIFIER: give_verifier(s, auth); return;
+	case SERVER_AUTH_PROVEN: is_right = strcmp(auth->user, options->user) == 0; break;
+	case SERVER_AUTH_FAILED: break;
+	}
+	if (is_right)
 		server_accept(s->server, NULL);
 	else
 		server_refuse(s->server, (struct server_reply){ 535, "5.7.8", "authentication credentials invalid" });
@@ -339,6 +364,17 @@ static void run(struct session *s)
 		conn_deadline(s->conn, server_deadline(s->server));
 }
 
+/* What logins can be bound to. */
+static void know(struct session *s)
+{
+	uint8_t binding[TLS_BINDING_LEN];
+	struct server_facts facts = { .is_local = false };
+
+	if (tls_channel_binding(conn_tls(s->conn), binding))
+		facts.binding = span_of(binding, sizeof(binding));
+	server_know(s->server, &facts);
+}
+
 static void on_timer(struct loop_timer *timer)
 {
 	struct session *s = LIST_ENTRY(timer, struct session, timer);
@@ -366,6 +402,7 @@ static void on_event(void *arg, enum conn_event event)
 		s->is_shaking = false;
 		if (s->is_greeted)
 			server_tls_started(s->server);
+		know(s);
 		run(s);
 		break;
 	case CONN_EOF:

@@ -39,6 +39,43 @@ void crypto_sha256_free(struct crypto_sha256 *h)
 	mem_free(h);
 }
 
+static gnutls_mac_algorithm_t mac_of(enum crypto_digest digest)
+{
+	return digest == CRYPTO_SHA256 ? GNUTLS_MAC_SHA256 : GNUTLS_MAC_SHA1;
+}
+
+void crypto_hash(enum crypto_digest digest, struct span data, uint8_t *out)
+{
+	if (gnutls_hash_fast(digest == CRYPTO_SHA256 ? GNUTLS_DIG_SHA256 : GNUTLS_DIG_SHA1, data.data, data.len, out) !=
+	    0)
+		abort();
+}
+
+void crypto_hmac(enum crypto_digest digest, struct span key, struct span data, uint8_t *out)
+{
+	if (gnutls_hmac_fast(mac_of(digest), key.data, key.len, data.data, data.len, out) != 0)
+		abort();
+}
+
+static gnutls_datum_t datum_of(struct span s)
+{
+	return (gnutls_datum_t){ (unsigned char *)(uintptr_t)s.data, (unsigned)s.len };
+}
+
+void crypto_pbkdf2(enum crypto_digest digest, struct span password, struct span salt, uint32_t iterations, uint8_t *out,
+		   size_t out_len)
+{
+	gnutls_datum_t key = datum_of(password), with = datum_of(salt);
+
+	if (gnutls_pbkdf2(mac_of(digest), &key, &with, iterations, out, out_len) != 0)
+		abort();
+}
+
+bool crypto_equal(const void *a, const void *b, size_t len)
+{
+	return gnutls_memcmp(a, b, len) == 0;
+}
+
 void crypto_random(void *out, size_t len)
 {
 	unsigned char *p = out;

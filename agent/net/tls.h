@@ -76,6 +76,7 @@ struct tls_facts {
 };
 void tls_facts(const struct tls_session *tls, struct tls_facts *out);
 /* RFC 9266 tls-exporter channel binding, 32 bytes; false where there is none. */
-bool tls_channel_binding(const struct tls_session *tls, uint8_t out[32]);
+enum { TLS_BINDING_LEN = 32 };
+bool tls_channel_binding(const struct tls_session *tls, uint8_t out[TLS_BINDING_LEN]);
 
 #endif

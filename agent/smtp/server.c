@@ -23,9 +23,9 @@ static const unsigned may_follow[STATE_COUNT] = {
 	[STATE_ASK_MAIL] = BIT(HELLO),
 	[STATE_ASK_RCPT] = BIT(MAIL) | BIT(RCPT),
 	[STATE_DATA] = BIT(RCPT),
-	[STATE_STORE] = BIT(DATA), /* 250 only after the store has answered */
-	[STATE_AUTH_LINE] = BIT(HELLO) | BIT(AUTH_LINE),
-	[STATE_ASK_AUTH] = BIT(HELLO) | BIT(AUTH_LINE),
+	[STATE_STORE] = BIT(DATA),                                       /* 250 only after the store has answered */
+	[STATE_AUTH_LINE] = BIT(HELLO) | BIT(AUTH_LINE) | BIT(ASK_AUTH), /* a verifier came: on with the exchange */
+	[STATE_ASK_AUTH] = BIT(HELLO) | BIT(AUTH_LINE) | BIT(ASK_AUTH),
 	[STATE_TLS] = BIT(HELLO),
 	[STATE_CLOSED] = ~0u,
 };
@@ -53,7 +53,7 @@ bool server_offers(const struct server *s, unsigned feature)
 
 	if (s->is_tls)
 		offered &= ~(unsigned)SERVER_STARTTLS;
-	if (!s->is_tls && !s->config->auth_without_tls)
+	if (!server_auth_available(s))
 		offered &= ~(unsigned)SERVER_AUTH;
 	return offered & feature;
 }
@@ -76,6 +76,23 @@ struct server *server_new(const struct server_config *config, bool is_tls, int64
 	return s;
 }
 
+/* is_local stays: the connection is the same. */
+static void forget_facts(struct server *s)
+{
+	mem_free((char *)(uintptr_t)s->facts.user);
+	mem_free((char *)(uintptr_t)s->facts.binding.data);
+	s->facts = (struct server_facts){ .is_local = s->facts.is_local };
+}
+
+void server_know(struct server *s, const struct server_facts *facts)
+{
+	forget_facts(s);
+	s->facts = *facts;
+	if (facts->user)
+		s->facts.user = mem_strdup(facts->user);
+	s->facts.binding.data = facts->binding.len ? mem_dup(facts->binding.data, facts->binding.len) : NULL;
+}
+
 void server_free(struct server *s)
 {
 	if (!s)
@@ -89,6 +106,7 @@ void server_free(struct server *s)
 	mem_arena_fini(&s->arena);
 	mem_free(s->helo);
 	mem_free(s->user);
+	forget_facts(s);
 	mem_free(s);
 }
 
@@ -159,6 +177,9 @@ void server_accept(struct server *s, const char *text)
 {
 	struct server_reply reply = { 250, "2.0.0", text ? text : "Ok" };
 
+	/* A verifier is no yes or no, and who has failed has failed. */
+	assert(s->state != STATE_ASK_AUTH || server_auth_question(s)->kind == SERVER_AUTH_PASSWORD ||
+	       server_auth_question(s)->kind == SERVER_AUTH_PROVEN);
 	if (s->state == STATE_ASK_MAIL)
 		reply.status = "2.1.0";
 	else if (s->state == STATE_ASK_RCPT)
@@ -168,6 +189,13 @@ void server_accept(struct server *s, const char *text)
 	else if (!text)
 		reply.text = "The message is stored";
 	give_answer(s, 0, reply);
+}
+
+void server_verifier(struct server *s, const struct scram_verifier *verifier)
+{
+	assert(s->state == STATE_ASK_AUTH && s->is_asked && !s->is_answered);
+	server_auth_keep(s, verifier);
+	s->is_answered = true;
 }
 
 void server_refuse(struct server *s, struct server_reply reply)
@@ -195,6 +223,9 @@ static void take_answer(struct server *s, int64_t now_ms)
 		else
 			server_enter(s, s->state_before);
 		s->rcpt_refused |= !accepted;
+	} else if (server_auth_has_verifier(s)) {
+		server_auth_verify(s);
+		return;
 	} else if (s->state == STATE_ASK_AUTH) {
 		server_auth_end(s, accepted);
 		if (!accepted && server_say_too_many(s))
@@ -226,10 +257,12 @@ void server_tls_started(struct server *s)
 	/* RFC 3207, 4.2: nothing learnt before counts any more. */
 	s->is_tls = true;
 	s->is_esmtp = false;
+	forget_facts(s);
 	mem_free(s->helo);
 	s->helo = NULL;
 	mem_free(s->user);
 	s->user = NULL;
+	s->mechanism = NULL;
 	command_reader_wipe(&s->line);
 	s->touch_due = true;
 	server_enter(s, STATE_START);
@@ -488,6 +521,11 @@ const char *server_protocol(const struct server *s)
 const char *server_user(const struct server *s)
 {
 	return s->user ? s->user : "";
+}
+
+const char *server_mechanism(const struct server *s)
+{
+	return s->mechanism ? s->mechanism : "";
 }
 
 bool server_is_tls(const struct server *s)

@@ -29,6 +29,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/scram.h"
 #include "base/span.h"
 
 /* What EHLO offers, one bit a row: name, keyword. PIPELINING is only a word to the peer: we always cope with it. */
@@ -84,6 +85,7 @@ struct server_config {
 	uint32_t min_data_rate;     /* bytes a second below which a message is cut off; 0: 100 */
 	enum server_newline newline;
 	bool allow_bare_local_parts; /* "root" instead of "root@example.org", for local programs */
+	unsigned mechanisms;         /* SERVER_AUTH_…: what the driver can answer for; 0: PLAIN and LOGIN */
 	bool auth_without_tls;       /* AUTH is offered and taken in clear text */
 	bool require_auth;           /* 530 5.7.0 before MAIL until then */
 	bool require_tls;            /* 530 5.7.0 before MAIL and AUTH until then */
@@ -139,15 +141,56 @@ enum server_action_kind {
 	SERVER_STORE,     /* the message is whole: answer when it is on stable storage */
 	SERVER_ABORT,     /* the transaction has ended without SERVER_STORE: forget what was received of it */
 	SERVER_START_TLS, /* all bytes are sent: start the handshake; then server_tls_started(), or free the session */
-	SERVER_ASK_AUTH,  /* answer: are these credentials right? `auth` */
+	SERVER_ASK_AUTH,  /* answer what `auth` asks */
 	SERVER_CLOSE,     /* everything is said: close (after what was sent has left) */
 };
 
+/* AUTH mechanisms (RFC 4422, 4616, 5802, 7677), strongest first: the order in which EHLO lists them. */
+#define SERVER_MECHANISMS(X)                        \
+	X(SCRAM_SHA_256_PLUS, "SCRAM-SHA-256-PLUS") \
+	X(SCRAM_SHA_256, "SCRAM-SHA-256")           \
+	X(SCRAM_SHA_1, "SCRAM-SHA-1")               \
+	X(PLAIN, "PLAIN")                           \
+	X(LOGIN, "LOGIN")                           \
+	X(EXTERNAL, "EXTERNAL")
+
+enum server_mechanism_row {
+#define X(name, keyword) SERVER_AUTH_ROW_##name,
+	SERVER_MECHANISMS(X)
+#undef X
+};
+
+enum server_mechanism {
+#define X(name, keyword) SERVER_AUTH_##name = 1 << SERVER_AUTH_ROW_##name,
+	SERVER_MECHANISMS(X)
+#undef X
+		SERVER_AUTH_SCRAM =
+			SERVER_AUTH_SCRAM_SHA_256_PLUS | SERVER_AUTH_SCRAM_SHA_256 | SERVER_AUTH_SCRAM_SHA_1,
+	SERVER_AUTH_PASSWORDS = SERVER_AUTH_PLAIN | SERVER_AUTH_LOGIN,
+};
+
+enum server_auth_kind {
+	SERVER_AUTH_PASSWORD, /* is this the user's password? server_accept(), server_refuse() */
+	SERVER_AUTH_VERIFIER, /* the user's verifier of this hash: server_verifier(), or server_refuse() */
+	SERVER_AUTH_PROVEN,   /* they know the secret, or have the certificate: server_accept(), server_refuse() */
+	SERVER_AUTH_FAILED,   /* they do not: server_refuse(), and count it */
+};
+
 struct server_auth {
-	const char *mechanism; /* "PLAIN", "LOGIN" */
-	const char *authzid;   /* who to act as; "" : the same as user */
-	const char *user;      /* UTF-8, no control characters */
-	const char *password;  /* UTF-8; overwritten at the answer */
+	enum server_auth_kind kind;
+	enum server_mechanism mechanism;
+	const char *user;     /* UTF-8, no control characters, in the form that SASLprep gives it (RFC 4013) */
+	const char *password; /* PASSWORD: UTF-8, never empty, as it came; overwritten at the answer. Else NULL */
+	enum scram_hash hash; /* VERIFIER */
+	const char *why;      /* FAILED: for the log */
+};
+
+/* What the driver knows of a connection beyond its bytes. */
+struct server_facts {
+	bool is_local;       /* it never leaves this machine: passwords may come in clear text */
+	unsigned mechanisms; /* fewer than server_config.mechanisms, for now; 0: all of those */
+	const char *user;    /* who the client's certificate proves the peer to be, or NULL */
+	struct span binding; /* tls-exporter (RFC 9266), or empty */
 };
 
 /* Payloads are borrowed until the next call on the session; `bytes` of SERVER_BODY mostly lie in the input. */
@@ -180,6 +223,8 @@ struct server_reply {
 	const char *text;
 };
 
+/* Only to SERVER_AUTH_VERIFIER, and it is copied. For an unknown user a made-up one, so that they look like others. */
+void server_verifier(struct server *s, const struct scram_verifier *verifier);
 /* Yes. `text` stands behind the enhanced status code ("queued as …"); NULL: words of our own. */
 void server_accept(struct server *s, const char *text);
 void server_refuse(struct server *s, struct server_reply reply);
@@ -188,6 +233,9 @@ void server_refuse(struct server *s, struct server_reply reply);
 
 /* Instead of the greeting this reply (421, 554) is sent and the connection closed: before the first step. */
 void server_turn_away(struct server *s, struct server_reply reply);
+/* What is known of the connection, which is copied: before the first step, and again behind server_tls_started(),
+ * which forgets it all but is_local. */
+void server_know(struct server *s, const struct server_facts *facts);
 void server_tls_started(struct server *s);
 /* The rest of this message cannot be kept (disk full, quota): no SERVER_BODY or SERVER_STORE comes any more, it is
  * read to its true end and answered with this. Between SERVER_BODY and the end of the message. */
@@ -208,6 +256,8 @@ const char *server_helo(const struct server *s);
 const char *server_protocol(const struct server *s);
 /* The authenticated user, "" for none. */
 const char *server_user(const struct server *s);
+/* Its mechanism as it is named in EHLO, "" for none. */
+const char *server_mechanism(const struct server *s);
 bool server_is_tls(const struct server *s);
 uint32_t server_errors(const struct server *s);
 /* What the session is doing, for people and logs: "waits for a command", "receives a message", … */

@@ -67,6 +67,8 @@ struct server {
 	struct buf failure; /* reply at the end of data */
 	char *helo;
 	char *user;
+	const char *mechanism;     /* of the AUTH that went well */
+	struct server_facts facts; /* with copies of what it points to */
 	struct mem_arena arena;
 	struct server_envelope envelope;
 	struct server_rcpt **rcpt_end;
@@ -119,9 +121,15 @@ void server_auth_begin(struct server *s, struct span args);
 void server_auth_line(struct server *s, struct span line);
 const struct server_auth *server_auth_question(const struct server *s);
 void server_auth_end(struct server *s, bool accepted);
+/* The verifier that was asked for: kept until the next step carries it on. */
+void server_auth_keep(struct server *s, const struct scram_verifier *verifier);
+bool server_auth_has_verifier(const struct server *s);
+void server_auth_verify(struct server *s);
 /* Overwrites and frees what an exchange holds. */
 void server_auth_forget(struct server *s);
-/* "PLAIN LOGIN" */
-void server_auth_list(struct buf *out);
+/* SERVER_AUTH_… that can succeed on this connection; without any of them AUTH is not offered. */
+unsigned server_auth_available(const struct server *s);
+/* " PLAIN LOGIN" */
+void server_auth_list(const struct server *s, struct buf *out);
 
 #endif

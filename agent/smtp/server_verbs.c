@@ -51,10 +51,8 @@ static void append_feature(const struct server *s, struct buf *line, unsigned fe
 	buf_append_str(line, keyword);
 	if (feature == SERVER_SIZE && s->config->max_size_bytes)
 		buf_printf(line, " %llu", (unsigned long long)s->config->max_size_bytes);
-	if (feature == SERVER_AUTH) {
-		buf_append_char(line, ' ');
-		server_auth_list(line);
-	}
+	if (feature == SERVER_AUTH)
+		server_auth_list(s, line);
 }
 
 static void do_ehlo(struct server *s, const struct command *command)
@@ -224,7 +222,8 @@ static void do_mail(struct server *s, const struct command *command)
 	struct command_path path;
 	char *sender;
 
-	if (s->config->require_auth && !s->user) {
+	/* A certificate that is trusted here proves as much. */
+	if (s->config->require_auth && !s->user && !s->facts.user) {
 		server_say_error(s, 530, "5.7.0", "Authentication is required");
 		return;
 	}
@@ -368,7 +367,7 @@ static void do_auth(struct server *s, const struct command *command)
 		server_say_error(s, 503, "5.5.1", "You are authenticated already");
 	else if (!(s->config->features & SERVER_AUTH) || !s->is_esmtp)
 		server_say_error(s, 502, "5.5.1", "AUTH is not available");
-	else if (!server_offers(s, SERVER_AUTH))
+	else if (!s->is_tls && !server_offers(s, SERVER_AUTH))
 		server_say_error(s, 538, "5.7.11", "Passwords are taken over TLS only; say STARTTLS first");
 	else
 		server_auth_begin(s, command->args);

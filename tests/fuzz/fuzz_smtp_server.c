@@ -60,7 +60,15 @@ static void act(struct play *p, const struct server_action *action)
 		return;
 	case SERVER_ASK_MAIL:
 	case SERVER_ASK_RCPT: check_text(action->address, 254); break;
-	case SERVER_ASK_AUTH: check_text(action->auth->user, 255); break;
+	case SERVER_ASK_AUTH:
+		check_text(action->auth->user, 255);
+		/* What follows a verifier has a nonce in it: fuzz_smtp_sasl goes on there. */
+		if (action->auth->kind == SERVER_AUTH_VERIFIER || action->auth->kind == SERVER_AUTH_FAILED) {
+			server_refuse(p->server, (struct server_reply){ 535, "5.7.8", "no" });
+			buf_append_str(&p->done, "AUTH");
+			return;
+		}
+		break;
 	case SERVER_BODY:
 		assert(envelope->sender && envelope->rcpt_count);
 		if (!p->in_message)
@@ -154,6 +162,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		.max_errors = 1u + data[4] / 8u,
 		.newline = data[3] & 8 ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE,
 		.allow_bare_local_parts = data[3] & 16,
+		.mechanisms = ~0u,
 		.auth_without_tls = true,
 		.require_auth = data[3] & 32,
 		.ask_mail = data[3] & 64,

@@ -36,7 +36,7 @@ HOMES = {
     r"ares.*\.h": [r"agent/net/dns(_\w+)?\.c"],
     r"confuse\.h": [r"agent/config(_\w+)?\.[ch]"],
     r"ev\.h": [r"agent/net/loop\.[ch]"],
-    r"gsasl\.h": [r"agent/smtp/sasl\.c"],
+    r"gsasl\.h": [r"agent/smtp/sasl(_\w+)?\.c"],
     r"jansson\.h": [r"agent/control/\w+\.[ch]", r"tools/\w+\.[ch]"],
     r"curl/.*": [r"agent/helper/\w+\.[ch]"],
     r"seccomp\.h|linux/(landlock|seccomp|filter|audit)\.h": [r"agent/sandbox(_\w+)?\.[ch]"],

@@ -43,6 +43,44 @@ static void sha256_gives_the_known_digests_and_starts_anew(void **state)
 	crypto_sha256_free(NULL);
 }
 
+static const char *hex(const uint8_t *data, size_t len)
+{
+	static char text[129];
+
+	for (size_t i = 0; i < len; i++)
+		snprintf(text + 2 * i, 3, "%02x", data[i]);
+	return text;
+}
+
+/* FIPS 180-4, RFC 2202 and 4231 (case 2), RFC 6070 and 7914 (11). */
+static void digests_and_what_is_made_of_them_are_the_known_ones(void **state)
+{
+	uint8_t out[64];
+
+	(void)state;
+	crypto_hash(CRYPTO_SHA256, SPAN("abc"), out);
+	assert_string_equal(hex(out, 32), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
+	crypto_hash(CRYPTO_SHA1, SPAN("abc"), out);
+	assert_string_equal(hex(out, 20), "a9993e364706816aba3e25717850c26c9cd0d89d");
+	crypto_hmac(CRYPTO_SHA1, SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
+	assert_string_equal(hex(out, 20), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
+	crypto_hmac(CRYPTO_SHA256, SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
+	assert_string_equal(hex(out, 32), "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843");
+	crypto_pbkdf2(CRYPTO_SHA1, SPAN("password"), SPAN("salt"), 4096, out, 20);
+	assert_string_equal(hex(out, 20), "4b007901b765489abead49d926f721d065a429c1");
+	crypto_pbkdf2(CRYPTO_SHA256, SPAN("passwd"), SPAN("salt"), 1, out, 64);
+	assert_string_equal(hex(out, 64), "55ac046e56e3089fec1691c22544b605f94185216dde0465e68b9d57c20dacbc"
+					  "49ca9cccf179b645991664b39d77ef317c71b845b1e30bd509112041d3a19783");
+}
+
+static void equal_is_told_from_unequal(void **state)
+{
+	(void)state;
+	assert_true(crypto_equal("abc", "abd", 2));
+	assert_false(crypto_equal("abc", "abd", 3));
+	assert_true(crypto_equal("a", "b", 0));
+}
+
 static void random_bytes_differ_and_fill_what_they_should(void **state)
 {
 	uint8_t a[64] = { 0 }, b[64] = { 0 }, guard[3] = { 7, 7, 7 };
@@ -76,6 +114,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sha256_gives_the_known_digests_and_starts_anew),
+		cmocka_unit_test(digests_and_what_is_made_of_them_are_the_known_ones),
+		cmocka_unit_test(equal_is_told_from_unequal),
 		cmocka_unit_test(random_bytes_differ_and_fill_what_they_should),
 		cmocka_unit_test(random_numbers_stay_below_their_bound_and_reach_all_of_it),
 	};

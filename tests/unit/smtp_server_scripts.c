@@ -24,6 +24,7 @@ struct player {
 	const struct script *script;
 	struct server_config config;
 	struct server *server;
+	enum scram_hash hash; /* of the verifier asked for last */
 	int64_t now_ms;
 	struct buf input; /* what the peer has said and the engine has not taken */
 	struct buf said;  /* our lines that the script has not read yet */
@@ -74,6 +75,30 @@ static unsigned features_of(const char *names)
 	return features;
 }
 
+static const struct {
+	enum server_mechanism bit;
+	const char *name;
+} mechanisms[] = {
+#define X(name, keyword) { SERVER_AUTH_##name, keyword },
+	SERVER_MECHANISMS(X)
+#undef X
+};
+
+static unsigned mechanisms_of(const char *names)
+{
+	unsigned mask = 0;
+	char word[64];
+
+	while (names && script_word(&names, word, sizeof(word))) {
+		size_t i = 0;
+
+		while (strcmp(mechanisms[i].name, word) != 0)
+			assert_true(++i < sizeof(mechanisms) / sizeof(mechanisms[0]));
+		mask |= mechanisms[i].bit;
+	}
+	return mask;
+}
+
 static int64_t setting_ms(const struct script *script, const char *name)
 {
 	const char *value = script_setting(script, name);
@@ -108,6 +133,7 @@ static struct server_config read_config(const struct script *script)
 		.min_data_rate = setting_number(script, "min_data_rate"),
 		.newline = newline && strcmp(newline, "refuse") == 0 ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE,
 		.allow_bare_local_parts = script_setting(script, "allow_bare_local_parts"),
+		.mechanisms = mechanisms_of(script_setting(script, "mechanisms")),
 		.auth_without_tls = script_setting(script, "auth_without_tls"),
 		.require_auth = script_setting(script, "require_auth"),
 		.require_tls = script_setting(script, "require_tls"),
@@ -118,9 +144,20 @@ static struct server_config read_config(const struct script *script)
 
 /* ---------------------------------------------------------------- the engine's side */
 
-static const char *or_dash(const char *text)
+static void note_auth(struct player *p, const struct server_auth *auth)
 {
-	return *text ? text : "-";
+	size_t i = 0;
+
+	while (mechanisms[i].bit != auth->mechanism)
+		i++;
+	p->hash = auth->hash;
+	buf_printf(&p->done, "auth %s %s", mechanisms[i].name, auth->user);
+	switch (auth->kind) {
+	case SERVER_AUTH_PASSWORD: buf_printf(&p->done, " password %s\n", auth->password); break;
+	case SERVER_AUTH_VERIFIER: buf_printf(&p->done, " verifier %s\n", scram_name(auth->hash)); break;
+	case SERVER_AUTH_PROVEN: buf_append_str(&p->done, " proven\n"); break;
+	case SERVER_AUTH_FAILED: buf_printf(&p->done, " failed: %s\n", auth->why); break;
+	}
 }
 
 static void note(struct player *p, const struct server_action *action)
@@ -139,10 +176,7 @@ static void note(struct player *p, const struct server_action *action)
 		buf_append_str(&p->done, "abort\n");
 		break;
 	case SERVER_START_TLS: buf_append_str(&p->done, "starttls\n"); break;
-	case SERVER_ASK_AUTH:
-		buf_printf(&p->done, "auth %s %s %s %s\n", action->auth->mechanism, or_dash(action->auth->authzid),
-			   action->auth->user, action->auth->password);
-		break;
+	case SERVER_ASK_AUTH: note_auth(p, action->auth); break;
 	case SERVER_CLOSE: buf_append_str(&p->done, "close\n"); break;
 	case SERVER_NEED: break;
 	}
@@ -233,6 +267,33 @@ static void expect_done(struct player *p)
 	buf_consume(&p->done, got.len + 1);
 }
 
+/* What a driver learns of the connection, anew with TLS. */
+static void know(struct player *p, bool is_tls)
+{
+	const char *binding = script_setting(p->script, "binding");
+	struct server_facts facts = {
+		.is_local = script_setting(p->script, "local"),
+		.mechanisms = mechanisms_of(script_setting(p->script, "only")),
+		.user = is_tls ? script_setting(p->script, "certificate") : NULL,
+		.binding = is_tls ? span_str(binding) : span_str(NULL),
+	};
+
+	server_know(p->server, &facts);
+}
+
+/* "PASSWORD ITERATIONS": the verifier that was asked for. */
+static void give_verifier(struct player *p, const char *rest)
+{
+	struct scram_verifier verifier = { .hash = p->hash, .salt = "salt and pepper!", .salt_len = 16 };
+	char password[64], iterations[16];
+
+	if (!script_word(&rest, password, sizeof(password)) || !script_word(&rest, iterations, sizeof(iterations)))
+		wrong(p, "wanted PASSWORD ITERATIONS");
+	verifier.iterations = (uint32_t)atoi(iterations);
+	scram_derive(&verifier, span_str(password));
+	server_verifier(p->server, &verifier);
+}
+
 static struct server_reply read_reply(struct player *p, const char *rest, char status[16])
 {
 	char code[8];
@@ -257,9 +318,12 @@ static void happen(struct player *p)
 		server_fail_body(p->server, read_reply(p, rest, status));
 	else if (strcmp(word, "turn-away") == 0)
 		server_turn_away(p->server, read_reply(p, rest, status));
-	else if (strcmp(word, "tls") == 0)
+	else if (strcmp(word, "verifier") == 0)
+		give_verifier(p, rest);
+	else if (strcmp(word, "tls") == 0) {
 		server_tls_started(p->server);
-	else if (strcmp(word, "eof") == 0)
+		know(p, true);
+	} else if (strcmp(word, "eof") == 0)
 		server_peer_closed(p->server);
 	else if (strcmp(word, "shutdown") == 0)
 		server_shut_down(p->server);
@@ -340,6 +404,7 @@ static int64_t play(const struct script *script, int64_t cut)
 	buf_init(&p.done, 1 << 22);
 	buf_init(&p.body, 1 << 22);
 	p.server = server_new(&p.config, script_setting(script, "tls"), p.now_ms);
+	know(&p, script_setting(script, "tls"));
 	if (script_setting(script, "helo_first"))
 		say_hello(&p);
 	for (size_t i = 0; i < script->count; i++) {
