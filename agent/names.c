@@ -26,6 +26,7 @@ struct names {
 	struct aliases *aliases;
 	struct seen *files; /* the main file first */
 	size_t file_count;
+	char *host; /* whose names are local in the table */
 	int64_t next_ms;
 	struct buf errors; /* as they were told */
 	char *first;
@@ -56,6 +57,7 @@ void names_free(struct names *names)
 	aliases_unref(names->aliases);
 	buf_fini(&names->errors);
 	mem_free(names->first);
+	mem_free(names->host);
 	mem_free(names);
 }
 
@@ -155,20 +157,24 @@ static bool supply(struct names *names, struct aliases *next, struct buf *errors
 	return is_whole;
 }
 
-static void read_all(struct names *names, const char *file, struct buf *errors)
+static void read_all(struct names *names, const struct config *config, struct buf *errors)
 {
+	const char *file = config->aliases;
 	struct aliases *next = aliases_new();
 	struct buf text;
 	const char *why;
 	bool is_whole = false;
 
 	forget_files(names);
+	mem_free(names->host);
+	names->host = mem_strdup(config->hostname);
 	buf_init(&text, ALIASES_MAX_BYTES + 32768);
 	why = slurp(names, file, &text);
 	if (why) {
 		buf_printf(errors, "%s: cannot read the aliases: %s%s\n", file, why,
 			   names->aliases ? " - those of before stay in use" : "");
 	} else {
+		aliases_local(next, config->hostname);
 		aliases_read(next, file, buf_span(&text), errors);
 		is_whole = supply(names, next, errors);
 	}
@@ -201,7 +207,8 @@ static bool is_news(struct names *names, struct buf *errors)
 bool names_refresh(struct names *names, const struct config *config, int64_t boot_ms, struct buf *errors)
 {
 	const char *file = config->aliases;
-	bool is_other = !file || !names->file_count || strcmp(names->files[0].path, file) != 0;
+	bool is_other = !file || !names->file_count || strcmp(names->files[0].path, file) != 0 ||
+			strcmp(names->host, config->hostname) != 0;
 	bool is_stale = is_other;
 
 	buf_clear(errors);
@@ -219,7 +226,7 @@ bool names_refresh(struct names *names, const struct config *config, int64_t boo
 		is_stale = has_changed(&names->files[i]);
 	if (!is_stale)
 		return false;
-	read_all(names, file, errors);
+	read_all(names, config, errors);
 	return is_news(names, errors);
 }
 
