@@ -66,17 +66,38 @@ static void listener_defaults(struct config_load *load, const char *run)
 	config->listener_count = 2;
 }
 
+/* Where sendmail(1) leaves mail for the machine's agent, and for a user's own. Any other agent looks beside its queue:
+ * it must not take in what was not meant for it. */
+static const char *default_drop(struct config_load *load)
+{
+	const struct config *config = load->config;
+	const char *slash = strrchr(config->queue.directory, '/'), *drop = NULL;
+	char *state, *own;
+
+	if (strcmp(config->file, SENDOFF_SYSCONFDIR "/sendoff/sendoff.conf") == 0 || (!*config->file && geteuid() == 0))
+		return "/var/spool/sendoff-drop";
+	state = user_folder("XDG_STATE_HOME", ".local/state");
+	own = user_folder("XDG_CONFIG_HOME", ".config");
+	if (strncmp(config->file, own, strlen(own)) == 0 &&
+	    strcmp(config->file + strlen(own), "/sendoff/sendoff.conf") == 0)
+		drop = config_format(load, "%s/sendoff/drop", state);
+	mem_free(state);
+	mem_free(own);
+	return drop ? drop
+		    : config_format(load, "%.*sdrop", slash ? (int)(slash - config->queue.directory) + 1 : 0,
+				    config->queue.directory);
+}
+
 void config_paths_defaults(struct config_load *load)
 {
 	struct config *config = load->config;
-	const char *run = "/run/sendoff", *spool = "/var/spool/sendoff", *drop = "/var/spool/sendoff-drop";
+	const char *run = "/run/sendoff", *spool = "/var/spool/sendoff";
 
 	if (geteuid() != 0) {
 		char *state = user_folder("XDG_STATE_HOME", ".local/state"),
 		     *runtime = user_folder("XDG_RUNTIME_DIR", NULL);
 
 		spool = config_format(load, "%s/sendoff/queue", state);
-		drop = config_format(load, "%s/sendoff/drop", state);
 		/* Without a runtime directory the sockets go where nobody else can put theirs first: not to /tmp. */
 		run = runtime ? config_format(load, "%s/sendoff", runtime)
 			      : config_format(load, "%s/sendoff/run", state);
@@ -86,7 +107,7 @@ void config_paths_defaults(struct config_load *load)
 	if (!config->queue.directory)
 		config->queue.directory = spool;
 	if (!config->drop_directory)
-		config->drop_directory = drop;
+		config->drop_directory = default_drop(load);
 	if (!config->control_socket)
 		config->control_socket = config_format(load, "%s/control", run);
 	if (config->listener_count == 0)
