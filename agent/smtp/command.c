@@ -20,6 +20,19 @@ const char *command_verb_name(enum command_verb verb)
 	return verbs[verb].name.data;
 }
 
+size_t command_verb_max(enum command_verb verb)
+{
+	return verbs[verb].max;
+}
+
+/* BDAT and nothing that would make another word of it. */
+static bool begins_chunk(struct span line)
+{
+	char next = line.len > 4 ? span_lower(line.data[4]) : ' ';
+
+	return span_starts_fold(line, SPAN("BDAT")) && (next < 'a' || next > 'z') && (next < '0' || next > '9');
+}
+
 /* ---------------------------------------------------------------- lines */
 
 void command_reader_init(struct command_reader *r)
@@ -69,8 +82,16 @@ static enum command_read skip_line(struct command_reader *r, struct span *in)
 	return COMMAND_MORE;
 }
 
-static enum command_read refuse_line(struct command_reader *r, enum command_read why)
+/* `part`: what has come of it beyond what is held. */
+static enum command_read refuse_line(struct command_reader *r, struct span part, enum command_read why)
 {
+	char start[5];
+	size_t held = r->held.len < sizeof(start) ? r->held.len : sizeof(start);
+
+	memcpy(start, buf_span(&r->held).data, held);
+	part = span_first(part, sizeof(start) - held);
+	memcpy(start + held, part.data, part.len);
+	r->was_chunk = begins_chunk(span_of(start, held + part.len));
 	r->is_skipping = true;
 	r->after_cr = false;
 	r->skipped = 0;
@@ -86,7 +107,7 @@ static enum command_read hand_out(struct command_reader *r, struct span last, st
 		return COMMAND_LINE;
 	}
 	if (!buf_append_span(&r->held, last))
-		return refuse_line(r, COMMAND_LONG);
+		return refuse_line(r, last, COMMAND_LONG);
 	r->was_held = true;
 	*out_line = buf_span(&r->held);
 	return COMMAND_LINE;
@@ -112,7 +133,7 @@ enum command_read command_read(struct command_reader *r, struct span *in, struct
 		return COMMAND_MORE;
 	if (r->after_cr) {
 		if (in->data[0] != '\n')
-			return refuse_line(r, COMMAND_BARE);
+			return refuse_line(r, span_of("", 0), COMMAND_BARE);
 		skip(in, 1);
 		return hand_out(r, span_of("", 0), out_line);
 	}
@@ -123,7 +144,7 @@ enum command_read command_read(struct command_reader *r, struct span *in, struct
 	part = span_first(part, n);
 	if (r->held.len + n > COMMAND_LINE_MAX - 2) {
 		skip(in, n);
-		return refuse_line(r, COMMAND_LONG);
+		return refuse_line(r, part, COMMAND_LONG);
 	}
 	is_cr = n < in->len && in->data[n] == '\r';
 	if (n + is_cr == in->len) {
@@ -137,7 +158,7 @@ enum command_read command_read(struct command_reader *r, struct span *in, struct
 		return hand_out(r, part, out_line);
 	}
 	skip(in, n + 1);
-	return refuse_line(r, COMMAND_BARE);
+	return refuse_line(r, part, COMMAND_BARE);
 }
 
 /* ---------------------------------------------------------------- commands */
@@ -155,21 +176,27 @@ static bool is_http(struct span word)
 	return false;
 }
 
-static enum command_verb verb_of(struct span word)
+enum command_verb command_verb_of(struct span word)
 {
 	for (int verb = 0; verb < COMMAND_UNKNOWN; verb++)
 		if (span_equals_fold(word, verbs[verb].name))
 			return (enum command_verb)verb;
-	return is_http(word) ? COMMAND_HTTP : COMMAND_UNKNOWN;
+	return COMMAND_UNKNOWN;
 }
 
 void command_parse(struct span line, struct command *out)
 {
 	struct span word = span_first(line, span_find(line, ' '));
 
-	out->verb = verb_of(span_trim(word));
+	out->verb = command_verb_of(span_trim(word));
 	out->args = span_trim(span_from(line, word.len));
-	out->is_long = line.len + 2 > verbs[out->verb].max;
+	out->len = line.len + 2;
+	if (out->verb == COMMAND_UNKNOWN && begins_chunk(line)) {
+		out->verb = COMMAND_BDAT;
+		out->args = span_from(line, 4);
+	} else if (out->verb == COMMAND_UNKNOWN && is_http(span_trim(word))) {
+		out->verb = COMMAND_HTTP;
+	}
 }
 
 static bool is_keyword(struct span s)

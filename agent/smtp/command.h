@@ -17,21 +17,21 @@
 #include "smtp/address.h"
 
 enum {
-	COMMAND_SHORT_MAX = 512,                /* RFC 5321, 4.5.3.1.4, with CRLF */
-	COMMAND_MAIL_MAX = 512 + 26 + 17 + 500, /* SIZE (RFC 1870), BODY (RFC 6152), AUTH= (RFC 4954) */
-	COMMAND_AUTH_MAX = 12288,               /* RFC 4954, 4 */
+	COMMAND_SHORT_MAX = 512,  /* RFC 5321, 4.5.3.1.4, with CRLF */
+	COMMAND_AUTH_MAX = 12288, /* RFC 4954, 4 */
 	COMMAND_LINE_MAX = COMMAND_AUTH_MAX,
 	COMMAND_FLOOD_MAX = 65536, /* a refused line is read on for so many bytes */
 	COMMAND_PARAMS_MAX = 16,
 };
 
-/* verb, longest line in bytes with CRLF */
+/* verb, longest line in bytes with CRLF; extensions add to it (server_params.c) */
 #define COMMAND_VERBS(X)               \
 	X(HELO, COMMAND_SHORT_MAX)     \
 	X(EHLO, COMMAND_SHORT_MAX)     \
-	X(MAIL, COMMAND_MAIL_MAX)      \
+	X(MAIL, COMMAND_SHORT_MAX)     \
 	X(RCPT, COMMAND_SHORT_MAX)     \
 	X(DATA, COMMAND_SHORT_MAX)     \
+	X(BDAT, COMMAND_SHORT_MAX)     \
 	X(RSET, COMMAND_SHORT_MAX)     \
 	X(NOOP, COMMAND_SHORT_MAX)     \
 	X(QUIT, COMMAND_SHORT_MAX)     \
@@ -50,6 +50,9 @@ enum command_verb {
 };
 
 const char *command_verb_name(enum command_verb verb);
+size_t command_verb_max(enum command_verb verb);
+/* COMMAND_UNKNOWN where it is none. */
+enum command_verb command_verb_of(struct span word);
 
 /* ---------------------------------------------------------------- lines */
 
@@ -57,6 +60,7 @@ struct command_reader {
 	struct buf held;  /* of the line that is coming */
 	size_t skipped;   /* of the line that is being skipped */
 	bool is_skipping; /* the line was refused; its rest goes */
+	bool was_chunk;   /* the line refused last began with BDAT: what follows it may be no command */
 	bool after_cr;    /* a CR came last and is not in `held` */
 	bool was_held;    /* the line handed out lies in `held` */
 };
@@ -81,10 +85,11 @@ void command_reader_wipe(struct command_reader *r);
 struct command {
 	enum command_verb verb;
 	struct span args; /* behind the verb, without blanks around it */
-	bool is_long;     /* longer than this verb may be */
+	size_t len;       /* of the line, with CRLF */
 };
 
-/* Cannot fail: what is not understood is COMMAND_UNKNOWN. */
+/* Cannot fail: what is not understood is COMMAND_UNKNOWN. Whatever looks like BDAT is BDAT, if need be with arguments
+ * that mean nothing: the peer will send a chunk behind it. */
 void command_parse(struct span line, struct command *out);
 
 struct command_param {

@@ -40,7 +40,7 @@ static size_t plain_run(const char *start, const char *end, bool *out_line_start
 }
 
 /* Eight bytes at a time. */
-static unsigned look_for_odd_bytes(struct span s)
+unsigned dot_look(struct span s)
 {
 	uint64_t all = 0, word;
 	size_t i = 0;
@@ -157,8 +157,38 @@ enum dot_verdict dot_decode(struct dot_decoder *d, struct span *in, struct span 
 	}
 	if (bare)
 		d->found |= DOT_BARE_NEWLINE;
-	d->found |= look_for_odd_bytes(*out);
+	d->found |= dot_look(*out);
 	return DOT_MORE;
+}
+
+/* ---------------------------------------------------------------- text without dots */
+
+void dot_text(struct dot_decoder *d, struct span *in, struct span *out)
+{
+	bool bare = false;
+
+	*out = span_of(in->data, 0);
+	if (in->len == 0)
+		return;
+	if (d->place == DOT_AFTER_CR)
+		d->place = after_cr(in, out, &bare);
+	else
+		d->place = decode_in_line(in, out, &bare);
+	if (bare) {
+		d->found |= DOT_BARE_NEWLINE;
+		d->place = DOT_LINE_START;
+	}
+	d->found |= dot_look(*out);
+}
+
+struct span dot_text_end(struct dot_decoder *d)
+{
+	enum dot_place place = d->place;
+
+	d->place = DOT_LINE_START;
+	if (place == DOT_AFTER_CR)
+		d->found |= DOT_BARE_NEWLINE;
+	return place == DOT_LINE_START ? span_of("", 0) : crlf;
 }
 
 /* ---------------------------------------------------------------- encoder */

@@ -44,6 +44,14 @@ void dot_decode_init(struct dot_decoder *d);
  * call again while *in is not empty. DOT_DONE: the end was read; what is left in *in does not belong to the data. */
 enum dot_verdict dot_decode(struct dot_decoder *d, struct span *in, struct span *out);
 
+/* Text that comes by its length (BDAT): the same rule about line ends, and no dot means anything. Begins like data;
+ * call until *in is empty. */
+void dot_text(struct dot_decoder *d, struct span *in, struct span *out);
+/* What completes the last line of such a text, mostly nothing. */
+struct span dot_text_end(struct dot_decoder *d);
+/* Which of DOT_8BIT and DOT_NUL are in bytes that nobody decodes. */
+unsigned dot_look(struct span s);
+
 struct dot_encoder {
 	enum dot_place place;
 };

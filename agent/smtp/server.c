@@ -12,18 +12,24 @@ enum {
 	DEFAULT_RECIPIENTS = 1000,
 };
 
+static const int64_t DEFAULT_HOLD_MS = 30 * INT64_C(86400000);
+static const int64_t HOLD_MAX_MS = INT64_C(999999999000); /* RFC 4865, 4.1: nine digits of seconds */
+
 /* Which states may come before each state. */
 static const unsigned may_follow[STATE_COUNT] = {
 	[STATE_GREET] = 0,
-	[STATE_START] = BIT(GREET) | BIT(TLS),
-	[STATE_HELLO] = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(ASK_MAIL) | BIT(DATA) | BIT(STORE) |
-			BIT(AUTH_LINE) | BIT(ASK_AUTH),
-	[STATE_MAIL] = BIT(HELLO) | BIT(ASK_MAIL) | BIT(ASK_RCPT),
-	[STATE_RCPT] = BIT(MAIL) | BIT(RCPT) | BIT(ASK_RCPT),
+	[STATE_START] = BIT(GREET) | BIT(TLS) | BIT(SKIP),
+	[STATE_HELLO] = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS) | BIT(ASK_MAIL) | BIT(DATA) |
+			BIT(BDAT) | BIT(SKIP) | BIT(STORE) | BIT(AUTH_LINE) | BIT(ASK_AUTH),
+	[STATE_MAIL] = BIT(HELLO) | BIT(ASK_MAIL) | BIT(ASK_RCPT) | BIT(SKIP),
+	[STATE_RCPT] = BIT(MAIL) | BIT(RCPT) | BIT(ASK_RCPT) | BIT(SKIP),
+	[STATE_CHUNKS] = BIT(BDAT),
 	[STATE_ASK_MAIL] = BIT(HELLO),
 	[STATE_ASK_RCPT] = BIT(MAIL) | BIT(RCPT),
 	[STATE_DATA] = BIT(RCPT),
-	[STATE_STORE] = BIT(DATA),                                       /* 250 only after the store has answered */
+	[STATE_BDAT] = BIT(RCPT) | BIT(CHUNKS),
+	[STATE_SKIP] = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT),
+	[STATE_STORE] = BIT(DATA) | BIT(BDAT),                           /* 250 only after the store has answered */
 	[STATE_AUTH_LINE] = BIT(HELLO) | BIT(AUTH_LINE) | BIT(ASK_AUTH), /* a verifier came: on with the exchange */
 	[STATE_ASK_AUTH] = BIT(HELLO) | BIT(AUTH_LINE) | BIT(ASK_AUTH),
 	[STATE_TLS] = BIT(HELLO),
@@ -31,7 +37,9 @@ static const unsigned may_follow[STATE_COUNT] = {
 };
 
 static const unsigned waiting = BIT(ASK_MAIL) | BIT(ASK_RCPT) | BIT(STORE) | BIT(ASK_AUTH) | BIT(TLS);
-static const unsigned reading_lines = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(AUTH_LINE);
+static const unsigned reading_lines = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS) | BIT(AUTH_LINE);
+static const unsigned reading_data = BIT(DATA) | BIT(BDAT) | BIT(SKIP);
+static const unsigned in_transaction = BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS) | BIT(DATA) | BIT(BDAT);
 
 static bool is_in(const struct server *s, unsigned states)
 {
@@ -47,15 +55,38 @@ void server_enter(struct server *s, enum server_state state)
 	s->is_answered = false;
 }
 
-bool server_offers(const struct server *s, unsigned feature)
+bool server_offers(const struct server *s, unsigned features)
 {
 	unsigned offered = s->config->features;
 
-	if (s->is_tls)
-		offered &= ~(unsigned)SERVER_STARTTLS;
+	/* RFC 8689, 4.1: REQUIRETLS is never named in clear text. */
+	offered &= ~(unsigned)(s->is_tls ? SERVER_STARTTLS : SERVER_REQUIRETLS);
 	if (!server_auth_available(s))
 		offered &= ~(unsigned)SERVER_AUTH;
-	return offered & feature;
+	if (!(offered & SERVER_CHUNKING))
+		offered &= ~(unsigned)SERVER_BINARYMIME; /* RFC 3030, 3 */
+	if (!(offered & SERVER_8BITMIME))
+		offered &= ~(unsigned)SERVER_SMTPUTF8; /* RFC 6531, 3.1 */
+	if (!s->knows_wall)
+		offered &= ~(unsigned)SERVER_FUTURERELEASE;
+	return offered & features;
+}
+
+bool server_takes(const struct server *s, unsigned features)
+{
+	return s->is_esmtp && server_offers(s, features);
+}
+
+uint32_t server_max_recipients(const struct server *s)
+{
+	return s->config->max_recipients ? s->config->max_recipients : DEFAULT_RECIPIENTS;
+}
+
+int64_t server_max_hold_ms(const struct server *s)
+{
+	int64_t max = s->config->max_hold_ms > 0 ? s->config->max_hold_ms : DEFAULT_HOLD_MS;
+
+	return max < HOLD_MAX_MS ? max : HOLD_MAX_MS;
 }
 
 /* ---------------------------------------------------------------- life */
@@ -63,7 +94,6 @@ bool server_offers(const struct server *s, unsigned feature)
 struct server *server_new(const struct server_config *config, bool is_tls, int64_t now_ms)
 {
 	struct server *s = MEM_NEW(struct server);
-	size_t recipients = config->max_recipients ? config->max_recipients : DEFAULT_RECIPIENTS;
 
 	s->config = config;
 	s->is_tls = is_tls;
@@ -72,7 +102,8 @@ struct server *server_new(const struct server_config *config, bool is_tls, int64
 	buf_init(&s->out, OUT_MAX);
 	buf_init(&s->answer, REPLY_MAX);
 	buf_init(&s->failure, REPLY_MAX);
-	mem_arena_init(&s->arena, ENVELOPE_BASE + recipients * ENVELOPE_PER_RCPT);
+	mem_arena_init(&s->arena, ENVELOPE_BASE + (size_t)server_max_recipients(s) * ENVELOPE_PER_RCPT);
+	server_forget_envelope(s);
 	return s;
 }
 
@@ -110,18 +141,21 @@ void server_free(struct server *s)
 	mem_free(s);
 }
 
-static void reset_envelope(struct server *s)
+void server_forget_envelope(struct server *s)
 {
 	mem_arena_reset(&s->arena);
-	s->envelope = (struct server_envelope){ .sender = NULL };
+	s->envelope = (struct server_envelope){ .sender = NULL, .envid = "" };
+	s->rcpt_end = &s->envelope.rcpts;
 	s->rcpt = NULL;
 	s->reset_due = false;
 }
 
 void server_drop(struct server *s)
 {
+	enum server_state state = s->state == STATE_SKIP ? s->state_before : s->state;
+
 	server_auth_forget(s);
-	if (is_in(s, ~(BIT(MAIL) | BIT(RCPT) | BIT(DATA))))
+	if (!(in_transaction & (1u << state)))
 		return;
 	/* While a message is being thrown away the driver has heard of it already. */
 	s->abort_due = s->abort_due || !s->is_discarding;
@@ -141,6 +175,17 @@ static void run_line(struct server *s, struct span line, int64_t now_ms)
 		server_verbs_run(s, line, now_ms);
 }
 
+static void refuse_line(struct server *s, const char *text)
+{
+	if (s->state == STATE_AUTH_LINE)
+		server_auth_end(s, false);
+	else if (s->line.was_chunk) {
+		server_bdat_is_lost(s);
+		return;
+	}
+	server_say_error(s, 500, "5.5.2", text);
+}
+
 static void read_line(struct server *s, int64_t now_ms, struct span *input)
 {
 	struct span line;
@@ -148,16 +193,8 @@ static void read_line(struct server *s, int64_t now_ms, struct span *input)
 	switch (command_read(&s->line, input, &line)) {
 	case COMMAND_MORE: return;
 	case COMMAND_LINE: run_line(s, line, now_ms); break;
-	case COMMAND_BARE:
-		if (s->state == STATE_AUTH_LINE)
-			server_auth_end(s, false);
-		server_say_error(s, 500, "5.5.2", "A command ends with CRLF, a bare CR or LF has no place in it");
-		break;
-	case COMMAND_LONG:
-		if (s->state == STATE_AUTH_LINE)
-			server_auth_end(s, false);
-		server_say_error(s, 500, "5.5.2", "The line is too long");
-		break;
+	case COMMAND_BARE: refuse_line(s, "A command ends with CRLF, a bare CR or LF has no place in it"); break;
+	case COMMAND_LONG: refuse_line(s, "The line is too long"); break;
 	case COMMAND_FLOOD: server_say_goodbye(s, "4.7.0", "The line does not end"); break;
 	}
 	s->waiting_ms = now_ms;
@@ -176,13 +213,15 @@ static void give_answer(struct server *s, int code, struct server_reply reply)
 void server_accept(struct server *s, const char *text)
 {
 	struct server_reply reply = { 250, "2.0.0", text ? text : "Ok" };
+	char priority[32];
 
 	/* A verifier is no yes or no, and who has failed has failed. */
 	assert(s->state != STATE_ASK_AUTH || server_auth_question(s)->kind == SERVER_AUTH_PASSWORD ||
 	       server_auth_question(s)->kind == SERVER_AUTH_PROVEN);
-	if (s->state == STATE_ASK_MAIL)
+	if (s->state == STATE_ASK_MAIL) {
 		reply.status = "2.1.0";
-	else if (s->state == STATE_ASK_RCPT)
+		reply.text = text ? text : server_verbs_ok(s, priority, sizeof(priority));
+	} else if (s->state == STATE_ASK_RCPT)
 		reply.status = "2.1.5";
 	else if (s->state == STATE_ASK_AUTH)
 		reply = (struct server_reply){ 235, "2.7.0", text ? text : "Authenticated" };
@@ -270,7 +309,7 @@ void server_tls_started(struct server *s)
 
 void server_fail_body(struct server *s, struct server_reply reply)
 {
-	assert(s->state == STATE_DATA);
+	assert(is_in(s, BIT(DATA) | BIT(BDAT) | BIT(CHUNKS)));
 	if (s->is_discarding)
 		return;
 	s->is_discarding = true;
@@ -293,6 +332,13 @@ void server_held_up(struct server *s, int64_t ms)
 	s->began_ms += ms;
 	s->waiting_ms += ms;
 	s->data_ms += ms;
+	s->chunk_ms += ms;
+}
+
+void server_wall_clock(struct server *s, int64_t now_ms, int64_t wall_ms)
+{
+	s->knows_wall = true;
+	s->wall_ms = wall_ms - now_ms;
 }
 
 /* ---------------------------------------------------------------- deadlines */
@@ -319,7 +365,7 @@ int64_t server_deadline(const struct server *s)
 	const struct server_config *config = s->config;
 	int64_t deadline = INT64_MAX;
 
-	if (s->state == STATE_DATA && config->data_timeout_ms > 0) {
+	if (is_in(s, reading_data) && config->data_timeout_ms > 0) {
 		uint64_t rate = config->min_data_rate ? config->min_data_rate : DEFAULT_DATA_RATE;
 
 		deadline = after(s->data_ms, config->data_timeout_ms) + (int64_t)(s->data_bytes * 1000 / rate);
@@ -334,7 +380,7 @@ static void time_out(struct server *s, int64_t now_ms)
 {
 	if (is_in(s, reading_lines) && server_session_end(s) <= now_ms)
 		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
-	else if (s->state == STATE_DATA)
+	else if (is_in(s, reading_data))
 		server_say_goodbye(s, "4.4.2", "The message came too slowly");
 	else
 		server_say_goodbye(s, "4.4.2", "No command came in time");
@@ -430,19 +476,31 @@ static enum server_action_kind step_closed(struct server *s, struct server_actio
 /* One round of work; SERVER_NEED: nothing is to be handed out yet. */
 static enum server_action_kind turn(struct server *s, int64_t now_ms, struct span *input, struct server_action *out)
 {
-	if (s->state == STATE_GREET)
+	if (s->state == STATE_GREET) {
 		greet(s);
-	else if (s->state == STATE_DATA) {
+	} else if (s->state == STATE_DATA) {
 		if (server_data_read(s, now_ms, input, out))
 			return SERVER_BODY;
+	} else if (s->state == STATE_BDAT) {
+		if (server_bdat_read(s, now_ms, input, out))
+			return SERVER_BODY;
+	} else if (s->state == STATE_SKIP) {
+		server_bdat_skip(s, now_ms, input);
 	} else {
 		read_line(s, now_ms, input);
 	}
 	return buf_span(&s->out).len >= OUT_FLUSH ? send_replies(s, out) : SERVER_NEED;
 }
 
+/* There is something to do even if no more bytes come. */
+static bool has_work(const struct server *s, const struct span *input)
+{
+	return input->len || s->state == STATE_GREET || (is_in(s, BIT(BDAT) | BIT(SKIP)) && !s->chunk_left);
+}
+
 static void begin_step(struct server *s, int64_t now_ms)
 {
+	s->now_ms = now_ms;
 	if (s->sent)
 		buf_clear(&s->out);
 	s->sent = false;
@@ -465,7 +523,7 @@ static enum server_action_kind step(struct server *s, int64_t now_ms, struct spa
 		}
 		/* An ABORT still shows the envelope; the step after it forgets it. */
 		if (s->reset_due)
-			reset_envelope(s);
+			server_forget_envelope(s);
 		if (s->state == STATE_CLOSED)
 			return step_closed(s, out);
 		if (is_in(s, waiting)) {
@@ -478,7 +536,7 @@ static enum server_action_kind step(struct server *s, int64_t now_ms, struct spa
 			server_say_goodbye(s, "4.3.2", "The server is shutting down");
 			continue;
 		}
-		if (input->len || s->state == STATE_GREET) {
+		if (has_work(s, input)) {
 			kind = turn(s, now_ms, input, out);
 			if (kind != SERVER_NEED)
 				return kind;
@@ -513,9 +571,12 @@ const char *server_helo(const struct server *s)
 const char *server_protocol(const struct server *s)
 {
 	/* RFC 3848 knows the suffixes for ESMTP only. */
-	static const char *const names[2][2] = { { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } };
+	static const char *const names[2][2][2] = {
+		{ { "ESMTP", "ESMTPA" }, { "ESMTPS", "ESMTPSA" } },
+		{ { "UTF8SMTP", "UTF8SMTPA" }, { "UTF8SMTPS", "UTF8SMTPSA" } },
+	};
 
-	return s->is_esmtp ? names[s->is_tls][s->user != NULL] : "SMTP";
+	return s->is_esmtp ? names[s->envelope.smtputf8][s->is_tls][s->user != NULL] : "SMTP";
 }
 
 const char *server_user(const struct server *s)

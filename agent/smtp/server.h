@@ -60,9 +60,16 @@ enum server_feature {
 #define X(name, keyword) SERVER_##name = 1 << SERVER_ROW_##name,
 	SERVER_FEATURES(X)
 #undef X
-	/* What every listener can offer. */
+	/* The small set, which asks nothing of whoever handles the message. */
 	SERVER_PLAIN = SERVER_PIPELINING | SERVER_SIZE | SERVER_8BITMIME | SERVER_ENHANCEDSTATUSCODES,
+	/* All that does not depend on a certificate or on users. */
+	SERVER_FULL = SERVER_PLAIN | SERVER_SMTPUTF8 | SERVER_DSN | SERVER_CHUNKING | SERVER_BINARYMIME |
+		      SERVER_REQUIRETLS | SERVER_MT_PRIORITY | SERVER_FUTURERELEASE | SERVER_DELIVERBY | SERVER_LIMITS,
 };
+
+/* A feature is offered only where it can be: STARTTLS before TLS, REQUIRETLS under it, BINARYMIME with CHUNKING,
+ * SMTPUTF8 with 8BITMIME, FUTURERELEASE where server_wall_clock() was told, AUTH as below. What is not offered is not
+ * taken either. */
 
 enum server_newline {
 	SERVER_NEWLINE_NORMALIZE, /* a bare CR or LF in a message becomes CRLF */
@@ -81,6 +88,7 @@ struct server_config {
 	int64_t command_timeout_ms;
 	int64_t data_timeout_ms;    /* without any byte of the message, and for a message of no length */
 	int64_t max_hold_ms;        /* FUTURERELEASE: the longest that is promised; 0: 30 days */
+	int64_t min_deliver_by_ms;  /* DELIVERBY: the shortest that BY=…;R may ask for; 0: none is named */
 	int64_t session_timeout_ms; /* then 421, between transactions; after twice that inside one, too */
 	uint32_t min_data_rate;     /* bytes a second below which a message is cut off; 0: 100 */
 	enum server_newline newline;
@@ -117,27 +125,27 @@ struct server_envelope {
 	uint32_t rcpt_count;
 	uint64_t declared_bytes; /* SIZE=, 0: not said */
 	uint64_t body_bytes;     /* of the message so far, as handed out; at SERVER_STORE its size */
-	enum server_body body;   /* BODY= */
+	enum server_body body;   /* BODY=; BINARYMIME: handed out as it came, line ends and all */
 	bool smtputf8;           /* RFC 6531 */
 	bool requiretls;         /* RFC 8689 */
 	enum server_ret ret;
 	const char *envid;     /* ENVID=, decoded, printable; "" for none */
 	int8_t priority;       /* MT-PRIORITY=, RFC 6710: -9 to 9, 0: normal or not said */
-	int64_t hold_for_ms;   /* HOLDFOR=, RFC 4865; 0: not said */
-	int64_t hold_until_ms; /* HOLDUNTIL=, wall clock; 0: not said. Whether it is too far is for SERVER_ASK_MAIL */
+	int64_t hold_for_ms;   /* HOLDFOR=, RFC 4865; 0: not said; never beyond max_hold_ms */
+	int64_t hold_until_ms; /* HOLDUNTIL=, wall clock; 0: not said; may have passed, never too far ahead */
 	enum server_by by;     /* BY=, RFC 2852 */
 	bool by_trace;
-	int64_t by_ms; /* from the MAIL command on; negative where the time had passed before (only NOTIFY) */
+	int64_t by_ms; /* from the MAIL command on; 0 or negative where the time had passed before (only NOTIFY) */
 	bool has_8bit; /* at SERVER_STORE: a byte above 127 is in it, whatever was declared */
 	bool has_nul;
 };
 
 enum server_action_kind {
-	SERVER_NEED,      /* nothing to do until bytes, the answer owed, an event, or the deadline */
-	SERVER_SEND,      /* write `bytes` */
-	SERVER_ASK_MAIL,  /* answer: may this sender open a transaction? Address in `address` */
-	SERVER_ASK_RCPT,  /* answer: is this recipient taken? `rcpt` (not yet in the envelope) */
-	SERVER_BODY,      /* `bytes` of the message, unstuffed and with CRLF line ends, to be kept for SERVER_STORE */
+	SERVER_NEED,     /* nothing to do until bytes, the answer owed, an event, or the deadline */
+	SERVER_SEND,     /* write `bytes` */
+	SERVER_ASK_MAIL, /* answer: may this sender open a transaction? Address in `address` */
+	SERVER_ASK_RCPT, /* answer: is this recipient taken? `rcpt` (not yet in the envelope) */
+	SERVER_BODY, /* `bytes` of the message, unstuffed and (but for BINARYMIME) with CRLF line ends, for SERVER_STORE */
 	SERVER_STORE,     /* the message is whole: answer when it is on stable storage */
 	SERVER_ABORT,     /* the transaction has ended without SERVER_STORE: forget what was received of it */
 	SERVER_START_TLS, /* all bytes are sent: start the handshake; then server_tls_started(), or free the session */
@@ -238,7 +246,8 @@ void server_turn_away(struct server *s, struct server_reply reply);
 void server_know(struct server *s, const struct server_facts *facts);
 void server_tls_started(struct server *s);
 /* The rest of this message cannot be kept (disk full, quota): no SERVER_BODY or SERVER_STORE comes any more, it is
- * read to its true end and answered with this. Between SERVER_BODY and the end of the message. */
+ * read to its true end and answered with this (by BDAT: so is each chunk). Between SERVER_BODY and the end of the
+ * message. */
 void server_fail_body(struct server *s, struct server_reply reply);
 /* The peer sends nothing any more. A message that is whole is still stored and answered; anything less is not. */
 void server_peer_closed(struct server *s);
@@ -246,13 +255,15 @@ void server_peer_closed(struct server *s);
 void server_shut_down(struct server *s);
 /* The driver has kept the peer waiting: deadlines move by this. */
 void server_held_up(struct server *s, int64_t ms);
+/* It is `wall_ms` now, in milliseconds since 1970: once, before the first step, and again when that clock was set. */
+void server_wall_clock(struct server *s, int64_t now_ms, int64_t wall_ms);
 
 /* ---------------------------------------------------------------- facts */
 
 const struct server_envelope *server_envelope(const struct server *s);
 /* As said in HELO or EHLO, fit for a Received field; "" before it. */
 const char *server_helo(const struct server *s);
-/* SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA (RFC 3848). */
+/* SMTP, ESMTP, ESMTPS, ESMTPA, ESMTPSA (RFC 3848); UTF8SMTP… in a transaction with SMTPUTF8 (RFC 6531, 4.3). */
 const char *server_protocol(const struct server *s);
 /* The authenticated user, "" for none. */
 const char *server_user(const struct server *s);

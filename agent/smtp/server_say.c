@@ -23,11 +23,16 @@ void server_say(struct server *s, int code, const char *status, const char *text
 	buf_append_span(&s->out, SPAN("\r\n"));
 }
 
-void server_say_goodbye(struct server *s, const char *status, const char *text)
+void server_say_last(struct server *s, struct server_reply reply)
 {
 	server_drop(s);
-	server_say(s, 421, status, text);
+	server_say(s, reply.code, reply.status, reply.text);
 	server_enter(s, STATE_CLOSED);
+}
+
+void server_say_goodbye(struct server *s, const char *status, const char *text)
+{
+	server_say_last(s, (struct server_reply){ 421, status, text });
 }
 
 bool server_say_too_many(struct server *s)
@@ -46,6 +51,22 @@ void server_say_error(struct server *s, int code, const char *status, const char
 		server_say(s, code, status, text);
 }
 
+/* RFC 6531, 3.7.4: only a client that said SMTPUTF8 is given UTF-8. */
+static void keep_ascii(struct buf *line)
+{
+	size_t kept = 0;
+
+	for (size_t i = 0; i < line->len; i++) {
+		unsigned char c = (unsigned char)line->data[line->start + i];
+
+		if (c < 0x80)
+			line->data[line->start + kept++] = (char)c;
+		else if (c >= 0xc0)
+			line->data[line->start + kept++] = '?';
+	}
+	buf_truncate(line, kept);
+}
+
 void server_say_prepare(const struct server *s, struct buf *line, struct server_reply reply)
 {
 	const char *fallback[] = { "2.0.0", "4.0.0", "5.0.0" };
@@ -61,6 +82,8 @@ void server_say_prepare(const struct server *s, struct buf *line, struct server_
 		buf_append_char(line, ' ');
 	}
 	text_clean(line, span_str(reply.text ? reply.text : ""), REPLY_TEXT_MAX);
+	if (!s->envelope.smtputf8)
+		keep_ascii(line);
 }
 
 void server_say_line(struct server *s, const struct buf *line)

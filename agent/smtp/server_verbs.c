@@ -1,9 +1,11 @@
+#include <stdio.h>
 #include <string.h>
 
+#include "base/instant.h"
 #include "base/text.h"
 #include "smtp/server_inside.h"
 
-enum { DEFAULT_RECIPIENTS = 1000, HELO_MAX = ADDRESS_DOMAIN_MAX };
+enum { HELO_MAX = ADDRESS_DOMAIN_MAX };
 
 /* ---------------------------------------------------------------- HELO, EHLO */
 
@@ -20,9 +22,18 @@ static bool is_helo_name(struct span s)
 	return s.len > 0 && s.len <= HELO_MAX;
 }
 
+/* RFC 6531, 3.7.1, asks for A-labels; a machine that calls itself otherwise is understood all the same. */
+static struct span helo_name(const struct server *s, struct span name, char ascii[ADDRESS_DOMAIN_SIZE])
+{
+	bool is_plain = text_is_ascii(name) || !server_offers(s, SERVER_SMTPUTF8);
+
+	return !is_plain && address_domain_ascii(name, ascii) ? span_str(ascii) : name;
+}
+
 static bool hello(struct server *s, const struct command *command, bool is_esmtp)
 {
-	struct span name = command->args;
+	char ascii[ADDRESS_DOMAIN_SIZE];
+	struct span name = helo_name(s, command->args, ascii);
 
 	if (!is_helo_name(name)) {
 		server_say_error(s, 501, NULL, "Say HELO or EHLO with your host name, or its address in [brackets]");
@@ -48,9 +59,21 @@ static void do_helo(struct server *s, const struct command *command)
 
 static void append_feature(const struct server *s, struct buf *line, unsigned feature, const char *keyword)
 {
+	char date[INSTANT_SIZE];
+
 	buf_append_str(line, keyword);
 	if (feature == SERVER_SIZE && s->config->max_size_bytes)
 		buf_printf(line, " %llu", (unsigned long long)s->config->max_size_bytes);
+	if (feature == SERVER_FUTURERELEASE) {
+		int64_t most = server_max_hold_ms(s);
+
+		instant_print(s->now_ms + s->wall_ms + most, date);
+		buf_printf(line, " %lld %s", (long long)(most / 1000), date);
+	}
+	if (feature == SERVER_DELIVERBY && s->config->min_deliver_by_ms > 0)
+		buf_printf(line, " %lld", (long long)(s->config->min_deliver_by_ms + 999) / 1000);
+	if (feature == SERVER_LIMITS)
+		buf_printf(line, " RCPTMAX=%u", server_max_recipients(s));
 	if (feature == SERVER_AUTH)
 		server_auth_list(s, line);
 }
@@ -86,99 +109,27 @@ static void do_ehlo(struct server *s, const struct command *command)
 
 /* ---------------------------------------------------------------- MAIL, RCPT */
 
-/* Parameters set fields of the envelope. False: refused, and a reply was said. */
-static bool set_size(struct server *s, struct span value)
+static void refuse_address(struct server *s, bool is_mail, enum address_err err)
 {
-	uint64_t size;
+	struct buf text;
 
-	if (value.len > 20 || !text_number(value, UINT64_MAX, &size)) {
-		server_say_error(s, 501, "5.5.4", "SIZE= takes a number of octets");
-		return false;
-	}
-	if (s->config->max_size_bytes && size > s->config->max_size_bytes) {
-		server_say(s, 552, "5.3.4", "The message is larger than this server takes");
-		return false;
-	}
-	s->envelope.declared_bytes = size;
-	return true;
-}
-
-static bool set_body(struct server *s, struct span value)
-{
-	if (span_equals_fold(value, SPAN("8BITMIME")))
-		s->envelope.body = SERVER_BODY_8BITMIME;
-	else if (span_equals_fold(value, SPAN("7BIT")))
-		s->envelope.body = SERVER_BODY_7BIT;
-	else {
-		server_say_error(s, 501, "5.5.4", "BODY= takes 7BIT or 8BITMIME");
-		return false;
-	}
-	return true;
-}
-
-/* RFC 4954, 5: must be understood where AUTH is offered; what it claims is not trusted and so not kept. */
-static bool set_auth(struct server *s, struct span value)
-{
-	struct buf decoded;
-	bool good;
-
-	buf_init(&decoded, COMMAND_LINE_MAX);
-	good = span_equals(value, SPAN("<>")) || text_xtext_decode(&decoded, value);
-	buf_fini(&decoded);
-	if (!good)
-		server_say_error(s, 501, "5.5.4", "AUTH= takes an address in xtext, or <>");
-	return good;
-}
-
-static const struct param {
-	enum command_verb verb;
-	unsigned feature;
-	struct span key;
-	bool (*set)(struct server *s, struct span value);
-} params[] = {
-	{ COMMAND_MAIL, SERVER_SIZE, { "SIZE", 4 }, set_size },
-	{ COMMAND_MAIL, SERVER_8BITMIME, { "BODY", 4 }, set_body },
-	{ COMMAND_MAIL, SERVER_AUTH, { "AUTH", 4 }, set_auth },
-};
-
-static const struct param *find_param(const struct server *s, enum command_verb verb, struct span key)
-{
-	for (size_t i = 0; i < sizeof(params) / sizeof(params[0]); i++)
-		if (params[i].verb == verb && span_equals_fold(params[i].key, key))
-			return s->is_esmtp && server_offers(s, params[i].feature) ? &params[i] : NULL;
-	return NULL;
-}
-
-static bool set_params(struct server *s, enum command_verb verb, const struct command_path *path)
-{
-	unsigned seen = 0;
-
-	for (size_t i = 0; i < path->param_count; i++) {
-		const struct param *param = find_param(s, verb, path->params[i].key);
-		unsigned bit = param ? 1u << (param - params) : 0;
-
-		if (!param) {
-			server_say_error(s, 555, "5.5.4", "A parameter is not known here");
-			return false;
-		}
-		if (seen & bit) {
-			server_say_error(s, 501, "5.5.4", "A parameter is given twice");
-			return false;
-		}
-		seen |= bit;
-		if (!param->set(s, path->params[i].value))
-			return false;
-	}
-	return true;
+	buf_init(&text, COMMAND_SHORT_MAX);
+	buf_printf(&text, "Bad %s address: %s", is_mail ? "sender" : "recipient", address_err_text(err));
+	if (err == ADDRESS_NOT_ASCII)
+		server_say_error(s, 553, "5.6.7", buf_cstr(&text));
+	else
+		server_say_error(s, 501, is_mail ? "5.1.7" : "5.1.3", buf_cstr(&text));
+	buf_fini(&text);
 }
 
 /* Reads "FROM:<path> params" or "TO:…"; false: refused, and a reply was said. */
 static bool read_path(struct server *s, const struct command *command, struct command_path *out)
 {
 	bool is_mail = command->verb == COMMAND_MAIL;
-	unsigned options = is_mail ? ADDRESS_NULL : ADDRESS_POSTMASTER;
+	/* Whether MAIL may have UTF-8 in it is known when its parameters are read, behind the address. */
+	bool is_utf8 = is_mail ? server_takes(s, SERVER_SMTPUTF8) : s->envelope.smtputf8;
+	unsigned options = (is_mail ? ADDRESS_NULL : ADDRESS_POSTMASTER) | (is_utf8 ? ADDRESS_UTF8 : 0);
 	enum address_err err = ADDRESS_OK;
-	struct buf text;
 
 	if (s->config->allow_bare_local_parts)
 		options |= ADDRESS_BARE;
@@ -191,20 +142,14 @@ static bool read_path(struct server *s, const struct command *command, struct co
 	case COMMAND_PATH_MANY: server_say_error(s, 501, "5.5.4", "Too many parameters"); return false;
 	case COMMAND_PATH_ADDRESS: break;
 	}
-	buf_init(&text, COMMAND_SHORT_MAX);
-	buf_printf(&text, "Bad %s address: %s", is_mail ? "sender" : "recipient", address_err_text(err));
-	if (err == ADDRESS_NOT_ASCII)
-		server_say_error(s, 553, "5.6.7", buf_cstr(&text));
-	else
-		server_say_error(s, 501, is_mail ? "5.1.7" : "5.1.3", buf_cstr(&text));
-	buf_fini(&text);
+	refuse_address(s, is_mail, err);
 	return false;
 }
 
 /* Texts and recipients live in the arena; it has a cap, which only a flood of long addresses meets. */
-static char *keep(struct server *s, const struct address *address)
+static char *keep(struct server *s, struct span what)
 {
-	char *text = mem_arena_dup(&s->arena, span_of(address->text, address->len));
+	char *text = mem_arena_dup(&s->arena, what);
 
 	if (!text)
 		server_say(s, 452, "4.3.1", "The envelope is too large");
@@ -217,33 +162,52 @@ void server_verbs_open(struct server *s)
 	server_enter(s, STATE_MAIL);
 }
 
-static void do_mail(struct server *s, const struct command *command)
+const char *server_verbs_ok(const struct server *s, char *text, size_t size)
+{
+	if (!s->envelope.priority)
+		return "Ok";
+	snprintf(text, size, "Ok, priority %d", s->envelope.priority);
+	return text;
+}
+
+/* The envelope of a MAIL command; NULL: refused, and a reply was said. */
+static char *read_sender(struct server *s, const struct command *command)
 {
 	struct command_path path;
-	char *sender;
+	struct span address;
+
+	if (!read_path(s, command, &path) || !server_params_set(s, COMMAND_MAIL, &path, NULL))
+		return NULL;
+	address = span_of(path.address.text, path.address.len);
+	if (!s->envelope.smtputf8 && !text_is_ascii(address)) {
+		refuse_address(s, true, ADDRESS_NOT_ASCII);
+		return NULL;
+	}
+	return keep(s, address);
+}
+
+static void do_mail(struct server *s, const struct command *command)
+{
+	char text[32], *sender;
 
 	/* A certificate that is trusted here proves as much. */
 	if (s->config->require_auth && !s->user && !s->facts.user) {
 		server_say_error(s, 530, "5.7.0", "Authentication is required");
 		return;
 	}
-	if (!read_path(s, command, &path))
+	server_forget_envelope(s);
+	sender = read_sender(s, command);
+	if (!sender) {
+		server_forget_envelope(s);
 		return;
-	mem_arena_reset(&s->arena);
-	s->envelope = (struct server_envelope){ .sender = NULL };
-	s->rcpt_end = &s->envelope.rcpts;
-	if (!set_params(s, COMMAND_MAIL, &path))
-		return;
-	sender = keep(s, &path.address);
-	if (!sender)
-		return;
+	}
 	s->envelope.sender = sender;
 	if (s->config->ask_mail) {
 		server_enter(s, STATE_ASK_MAIL);
 		return;
 	}
 	server_verbs_open(s);
-	server_say(s, 250, "2.1.0", "Ok");
+	server_say(s, 250, "2.1.0", server_verbs_ok(s, text, sizeof(text)));
 }
 
 void server_verbs_add(struct server *s)
@@ -255,27 +219,41 @@ void server_verbs_add(struct server *s)
 	server_enter(s, STATE_RCPT);
 }
 
-static void do_rcpt(struct server *s, const struct command *command)
+/* In the arena, for server_verbs_add(); false: refused, and a reply was said. */
+static bool read_rcpt(struct server *s, const struct command *command, struct server_draft *draft)
 {
-	uint32_t max = s->config->max_recipients ? s->config->max_recipients : DEFAULT_RECIPIENTS;
 	struct command_path path;
-	char *address;
+	char *address, *orcpt;
 
-	if (!read_path(s, command, &path) || !set_params(s, COMMAND_RCPT, &path))
-		return;
-	if (s->envelope.rcpt_count >= max) {
+	if (!read_path(s, command, &path) || !server_params_set(s, COMMAND_RCPT, &path, draft))
+		return false;
+	if (s->envelope.rcpt_count >= server_max_recipients(s)) {
 		server_say(s, 452, "4.5.3", "Too many recipients; send this message again for the others");
-		return;
+		return false;
 	}
-	address = keep(s, &path.address);
-	if (!address)
-		return;
+	address = keep(s, span_of(path.address.text, path.address.len));
+	orcpt = address ? keep(s, buf_span(&draft->orcpt)) : NULL;
+	if (!orcpt)
+		return false;
 	s->rcpt = mem_arena_alloc(&s->arena, sizeof(*s->rcpt));
 	if (!s->rcpt) {
 		server_say(s, 452, "4.3.1", "The envelope is too large");
-		return;
+		return false;
 	}
-	*s->rcpt = (struct server_rcpt){ .address = address };
+	*s->rcpt = (struct server_rcpt){ .address = address, .orcpt = orcpt, .notify = draft->notify };
+	return true;
+}
+
+static void do_rcpt(struct server *s, const struct command *command)
+{
+	struct server_draft draft = { 0 };
+	bool is_good;
+
+	buf_init(&draft.orcpt, COMMAND_LINE_MAX);
+	is_good = read_rcpt(s, command, &draft);
+	buf_fini(&draft.orcpt);
+	if (!is_good)
+		return;
 	if (s->config->ask_rcpt) {
 		server_enter(s, STATE_ASK_RCPT);
 		return;
@@ -295,6 +273,10 @@ static void do_data(struct server *s, const struct command *command)
 			server_say(s, 554, "5.5.1", "No recipient was accepted");
 		else
 			server_say_error(s, 503, "5.5.1", "Say RCPT TO:<address> first");
+		return;
+	}
+	if (s->envelope.body == SERVER_BODY_BINARYMIME) { /* RFC 3030, 3 */
+		server_say_error(s, 503, "5.5.1", "BODY=BINARYMIME is sent by BDAT, not by DATA");
 		return;
 	}
 	dot_decode_init(&s->dot);
@@ -324,29 +306,53 @@ static void do_quit(struct server *s, const struct command *command)
 	server_enter(s, STATE_CLOSED);
 }
 
+static void do_bdat(struct server *s, const struct command *command)
+{
+	server_bdat_begin(s, command->args);
+}
+
+/* RFC 6531, 3.7.4.2: UTF-8 needs the word SMTPUTF8 behind it. */
+static bool take_utf8_word(const struct server *s, struct span *text)
+{
+	static const struct span word = SPAN(" SMTPUTF8");
+
+	if (!server_takes(s, SERVER_SMTPUTF8) || text->len <= word.len ||
+	    !span_equals_fold(span_from(*text, text->len - word.len), word))
+		return false;
+	*text = span_trim(span_first(*text, text->len - word.len));
+	return true;
+}
+
+static bool has_control(struct span text)
+{
+	for (size_t i = 0; i < text.len; i++)
+		if ((unsigned char)text.data[i] < ' ' || text.data[i] == 0x7f)
+			return true;
+	return false;
+}
+
 static void do_vrfy(struct server *s, const struct command *command)
 {
-	if (command->args.len)
-		server_say(s, 252, "2.5.2", "Addresses are not looked up; send the message and see");
-	else
+	struct span text = command->args;
+	bool is_utf8 = take_utf8_word(s, &text);
+
+	if (!text.len || has_control(text) || !text_is_utf8(text))
 		server_say_error(s, 501, "5.5.4", "Say VRFY and an address");
+	else if (!is_utf8 && !text_is_ascii(text))
+		server_say_error(s, 553, "5.6.7", "Non-ASCII characters need SMTPUTF8");
+	else
+		server_say(s, 252, "2.5.2", "Addresses are not looked up; send the message and see");
 }
 
 static void do_expn(struct server *s, const struct command *command)
 {
 	(void)command;
-	server_say_error(s, 502, "5.5.1", "EXPN is not available");
+	server_say_error(s, 502, "5.7.2", "Lists are not expanded here");
 }
 
 static void do_help(struct server *s, const struct command *command)
 {
-	(void)command;
-	server_say(s, 214, "2.0.0",
-		   "Commands:"
-#define X(verb, max) " " #verb
-		   COMMAND_VERBS(X)
-#undef X
-	);
+	server_help(s, command->args);
 }
 
 static void do_starttls(struct server *s, const struct command *command)
@@ -375,8 +381,7 @@ static void do_auth(struct server *s, const struct command *command)
 
 /* ---------------------------------------------------------------- the table */
 
-#define BEFORE_HELLO BIT(START)
-#define ANYWHERE     (BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT))
+#define ANYWHERE (BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS))
 
 static const struct verb {
 	void (*run)(struct server *s, const struct command *command);
@@ -389,8 +394,12 @@ static const struct verb {
 	[COMMAND_EHLO] = { do_ehlo, ANYWHERE, false, NULL, NULL },
 	[COMMAND_MAIL] = { do_mail, BIT(HELLO), true, "Say HELO or EHLO first",
 			   "A message is open already; RSET gives it up" },
-	[COMMAND_RCPT] = { do_rcpt, BIT(MAIL) | BIT(RCPT), true, "Say MAIL FROM:<address> first", NULL },
-	[COMMAND_DATA] = { do_data, BIT(MAIL) | BIT(RCPT), true, "Say MAIL FROM:<address> first", NULL },
+	[COMMAND_RCPT] = { do_rcpt, BIT(MAIL) | BIT(RCPT), true, "Say MAIL FROM:<address> first",
+			   "The message has begun; its recipients are known" },
+	[COMMAND_DATA] = { do_data, BIT(MAIL) | BIT(RCPT), true, "Say MAIL FROM:<address> first",
+			   "The message has begun with BDAT and ends with BDAT" },
+	/* Decides by itself, once it knows how much of what follows is no command. */
+	[COMMAND_BDAT] = { do_bdat, ANYWHERE, false, NULL, NULL },
 	[COMMAND_RSET] = { do_rset, ANYWHERE, false, NULL, NULL },
 	[COMMAND_NOOP] = { do_noop, ANYWHERE, false, NULL, NULL },
 	[COMMAND_QUIT] = { do_quit, ANYWHERE, false, NULL, NULL },
@@ -421,8 +430,11 @@ void server_verbs_run(struct server *s, struct span line, int64_t now_ms)
 	command_parse(line, &command);
 	if (command.verb == COMMAND_HTTP) {
 		server_say_goodbye(s, "4.7.0", "This is not a web server");
-	} else if (command.is_long) {
-		server_say_error(s, 500, "5.5.2", "The line is too long");
+	} else if (command.len > server_params_line_max(s, command.verb)) {
+		if (command.verb == COMMAND_BDAT)
+			server_bdat_is_lost(s);
+		else
+			server_say_error(s, 500, "5.5.2", "The line is too long");
 	} else if (now_ms >= server_session_end(s) && command.verb != COMMAND_QUIT) {
 		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
 	} else if (command.verb == COMMAND_UNKNOWN) {

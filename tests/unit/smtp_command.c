@@ -192,6 +192,12 @@ static const struct {
 	{ "get", COMMAND_HTTP, "" },
 	{ "Host: example.org", COMMAND_HTTP, "example.org" },
 	{ "AUTH PLAIN AAA=", COMMAND_AUTH, "PLAIN AAA=" },
+	{ "BDAT 5 LAST", COMMAND_BDAT, "5 LAST" },
+	{ "bdat", COMMAND_BDAT, "" },
+	{ "BDAT\t5", COMMAND_BDAT, "\t5" },
+	{ "BDAT=5", COMMAND_BDAT, "=5" },
+	{ "BDAT5", COMMAND_UNKNOWN, "" },
+	{ "BDATA", COMMAND_UNKNOWN, "" },
 };
 
 static void lines_are_parsed_as_the_table_says(void **state)
@@ -203,29 +209,45 @@ static void lines_are_parsed_as_the_table_says(void **state)
 		command_parse(span_str(lines[i].line), &command);
 		if (command.verb != lines[i].verb || !span_equals(command.args, span_str(lines[i].args)))
 			fail_msg("'%s': %d '%.*s'", lines[i].line, command.verb, SPAN_ARGS(command.args));
-		assert_false(command.is_long);
+		assert_int_equal(command.len, strlen(lines[i].line) + 2);
 	}
 }
 
-static void each_verb_has_its_own_limit(void **state)
+static void a_verb_has_a_limit_of_its_own(void **state)
+{
+	(void)state;
+	assert_int_equal(command_verb_max(COMMAND_NOOP), 512);
+	assert_int_equal(command_verb_max(COMMAND_UNKNOWN), 512);
+	assert_int_equal(command_verb_max(COMMAND_AUTH), 12288);
+}
+
+/* Whatever is wrong with such a line, and however it came. */
+static void a_refused_line_tells_whether_a_chunk_was_meant(void **state)
 {
 	static const struct {
-		const char *verb;
-		size_t max;
-	} limits[] = { { "NOOP ", 512 }, { "WHAT ", 512 }, { "MAIL ", COMMAND_MAIL_MAX }, { "AUTH ", 12288 } };
-	struct command command;
+		const char *line;
+		bool was_chunk;
+	} rows[] = {
+		{ "BDAT 5\nQUIT\r\n", true }, { "bdat\r5\r\n", true },    { "BDAT\n", true },
+		{ "BDATA 5\n", false },       { "NOOP BDAT 5\n", false }, { "\nBDAT 5\r\n", false },
+		{ "BDA\nT 5\n", false },      { "b\n", false },
+	};
 
 	(void)state;
-	for (size_t i = 0; i < sizeof(limits) / sizeof(limits[0]); i++) {
-		char *line = mem_alloc(limits[i].max);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		for (size_t cut = 0; cut < strlen(rows[i].line); cut++) {
+			struct span all = span_str(rows[i].line), in = span_first(all, cut), line;
+			struct command_reader r;
+			enum command_read verdict;
 
-		memset(line, 'a', limits[i].max);
-		memcpy(line, limits[i].verb, 5);
-		command_parse(span_of(line, limits[i].max - 2), &command);
-		assert_false(command.is_long);
-		command_parse(span_of(line, limits[i].max - 1), &command);
-		assert_true(command.is_long);
-		mem_free(line);
+			command_reader_init(&r);
+			verdict = command_read(&r, &in, &line);
+			in = verdict == COMMAND_MORE ? span_from(all, cut) : in;
+			verdict = verdict == COMMAND_MORE ? command_read(&r, &in, &line) : verdict;
+			if (verdict != COMMAND_BARE || r.was_chunk != rows[i].was_chunk)
+				fail_msg("'%s' cut at %zu", rows[i].line, cut);
+			command_reader_fini(&r);
+		}
 	}
 }
 
@@ -315,7 +337,8 @@ int main(void)
 		cmocka_unit_test(a_whole_line_is_not_copied),
 		cmocka_unit_test(wiping_does_not_end_the_skipping),
 		cmocka_unit_test(lines_are_parsed_as_the_table_says),
-		cmocka_unit_test(each_verb_has_its_own_limit),
+		cmocka_unit_test(a_verb_has_a_limit_of_its_own),
+		cmocka_unit_test(a_refused_line_tells_whether_a_chunk_was_meant),
 		cmocka_unit_test(paths_and_parameters_are_parsed_as_the_table_says),
 		cmocka_unit_test(arguments_may_end_at_every_byte),
 	};

@@ -10,6 +10,7 @@
 #include <cmocka.h>
 
 #include "base/buf.h"
+#include "base/instant.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "smtp/server.h"
@@ -61,6 +62,8 @@ static unsigned features_of(const char *names)
 #define X(name, keyword) { #name, SERVER_##name },
 		SERVER_FEATURES(X)
 #undef X
+			{ "PLAIN", SERVER_PLAIN },
+		{ "FULL", SERVER_FULL },
 	};
 	unsigned features = 0;
 	char word[64];
@@ -115,6 +118,16 @@ static uint32_t setting_number(const struct script *script, const char *name)
 	return value ? (uint32_t)strtoul(value, NULL, 10) : 0;
 }
 
+/* What the wall clock says at the start of a session. */
+static int64_t read_wall(const struct script *script)
+{
+	const char *value = script_setting(script, "wall");
+	int64_t ms;
+
+	assert_true(instant_parse(span_str(value ? value : "2026-11-24T12:00:00Z"), &ms));
+	return ms;
+}
+
 static struct server_config read_config(const struct script *script)
 {
 	const char *hostname = script_setting(script, "hostname"), *features = script_setting(script, "features");
@@ -123,13 +136,15 @@ static struct server_config read_config(const struct script *script)
 	return (struct server_config){
 		.hostname = hostname ? hostname : "mx.example.org",
 		.greeting = script_setting(script, "greeting"),
-		.features = features ? features_of(features) : SERVER_PLAIN,
+		.features = features ? features_of(features) : SERVER_FULL,
 		.max_size_bytes = setting_number(script, "max_size"),
 		.max_recipients = setting_number(script, "max_recipients"),
 		.max_errors = setting_number(script, "max_errors"),
 		.command_timeout_ms = setting_ms(script, "command_timeout"),
 		.data_timeout_ms = setting_ms(script, "data_timeout"),
 		.session_timeout_ms = setting_ms(script, "session_timeout"),
+		.max_hold_ms = setting_ms(script, "max_hold"),
+		.min_deliver_by_ms = setting_ms(script, "min_deliver_by"),
 		.min_data_rate = setting_number(script, "min_data_rate"),
 		.newline = newline && strcmp(newline, "refuse") == 0 ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE,
 		.allow_bare_local_parts = script_setting(script, "allow_bare_local_parts"),
@@ -303,6 +318,75 @@ static struct server_reply read_reply(struct player *p, const char *rest, char s
 	return (struct server_reply){ atoi(code), status, rest };
 }
 
+/* ---------------------------------------------------------------- facts */
+
+static void append_seconds(struct buf *out, const char *key, int64_t ms)
+{
+	assert_int_equal(ms % 1000, 0);
+	buf_printf(out, " %s=%lld", key, (long long)(ms / 1000));
+}
+
+/* What was said of the message beyond sender and size, in this order. */
+static void describe_envelope(const struct server_envelope *e, struct buf *out)
+{
+	static const char *const bodies[] = { "", " 8bitmime", " binarymime" };
+	static const char *const rets[] = { "", " ret=full", " ret=hdrs" };
+	char date[INSTANT_SIZE];
+
+	buf_printf(out, "%s%s%s%s", *e->sender ? e->sender : "<>", bodies[e->body], e->smtputf8 ? " smtputf8" : "",
+		   e->requiretls ? " requiretls" : "");
+	buf_append_str(out, rets[e->ret]);
+	if (*e->envid)
+		buf_printf(out, " envid=%s", e->envid);
+	if (e->priority)
+		buf_printf(out, " priority=%d", e->priority);
+	if (e->hold_for_ms)
+		append_seconds(out, "hold_for", e->hold_for_ms);
+	if (e->hold_until_ms)
+		buf_printf(out, " hold_until=%s", instant_print(e->hold_until_ms, date));
+	if (e->by != SERVER_BY_UNSAID)
+		append_seconds(out, e->by == SERVER_BY_RETURN ? "by_return" : "by_notify", e->by_ms);
+	if (e->by_trace)
+		buf_append_str(out, " by_trace");
+	if (e->declared_bytes)
+		buf_printf(out, " size=%llu", (unsigned long long)e->declared_bytes);
+	buf_append_str(out, e->has_8bit ? " has_8bit" : "");
+	buf_append_str(out, e->has_nul ? " has_nul" : "");
+}
+
+/* The recipient accepted last. */
+static void describe_rcpt(const struct server_envelope *e, struct buf *out)
+{
+	static const char *const notify[] = { "never", "success", "failure", "delay" };
+	const struct server_rcpt *rcpt = e->rcpts;
+	const char *before = " notify=";
+
+	assert_non_null(rcpt);
+	while (rcpt->next)
+		rcpt = rcpt->next;
+	buf_append_str(out, rcpt->address);
+	for (unsigned i = 0; i < 4; i++) {
+		if (!(rcpt->notify & 1u << i))
+			continue;
+		buf_printf(out, "%s%s", before, notify[i]);
+		before = ",";
+	}
+	if (*rcpt->orcpt)
+		buf_printf(out, " orcpt=%s", rcpt->orcpt);
+}
+
+static void expect_fact(struct player *p, void (*describe)(const struct server_envelope *e, struct buf *out),
+			const char *want)
+{
+	struct buf got;
+
+	buf_init(&got, 4096);
+	describe(server_envelope(p->server), &got);
+	if (strcmp(buf_cstr(&got), want) != 0)
+		wrong(p, "is '%s', wanted '%s'", buf_cstr(&got), want);
+	buf_fini(&got);
+}
+
 static void happen(struct player *p)
 {
 	const char *rest = p->line->text;
@@ -335,6 +419,10 @@ static void happen(struct player *p)
 		server_held_up(p->server, ms);
 	} else if (strcmp(word, "protocol") == 0)
 		assert_string_equal(server_protocol(p->server), rest);
+	else if (strcmp(word, "envelope") == 0)
+		expect_fact(p, describe_envelope, rest);
+	else if (strcmp(word, "rcpt") == 0)
+		expect_fact(p, describe_rcpt, rest);
 	else if (strcmp(word, "rcpts") == 0)
 		assert_int_equal(server_envelope(p->server)->rcpt_count, atoi(rest));
 	else
@@ -405,6 +493,7 @@ static int64_t play(const struct script *script, int64_t cut)
 	buf_init(&p.body, 1 << 22);
 	p.server = server_new(&p.config, script_setting(script, "tls"), p.now_ms);
 	know(&p, script_setting(script, "tls"));
+	server_wall_clock(p.server, p.now_ms, read_wall(script));
 	if (script_setting(script, "helo_first"))
 		say_hello(&p);
 	for (size_t i = 0; i < script->count; i++) {
