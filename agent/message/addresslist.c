@@ -3,17 +3,20 @@
 /* What has been read of one place in the list. */
 struct place {
 	struct buf *out;
-	bool in_word;  /* the last thing in `out` is a word, and ... */
-	bool gap;      /* ... a blank or comment followed it */
-	bool loose;    /* two words stood side by side: a display name, or an error */
-	bool too_long; /* `out` is full */
-	bool at;       /* an '@' was read */
+	bool in_word;        /* the last thing in `out` is a word, and ... */
+	bool gap;            /* ... a blank or comment followed it */
+	bool loose;          /* two words stood side by side: a display name, or an error */
+	bool too_long;       /* `out` is full */
+	bool at;             /* an '@' was read */
+	struct span where;   /* the bytes that made `out` */
+	struct span phrase;  /* those in front of a '<' */
+	struct span comment; /* the last one */
+	const char *end;     /* behind a '>', or NULL */
 };
 
 void addresslist_init(struct addresslist *l, struct span value)
 {
-	l->rest = value;
-	l->error = NULL;
+	*l = (struct addresslist){ .rest = value };
 }
 
 static enum addresslist_verdict bad(struct addresslist *l, const char *error)
@@ -27,6 +30,15 @@ static void start(struct place *p)
 {
 	buf_clear(p->out);
 	p->in_word = p->gap = p->loose = p->too_long = p->at = false;
+	p->where = span_of("", 0);
+}
+
+/* The bytes from `at` on belong to what is being read. */
+static void extend(struct place *p, const char *at, size_t len)
+{
+	if (p->where.len == 0)
+		p->where.data = at;
+	p->where.len = (size_t)(at + len - p->where.data);
 }
 
 static void put(struct place *p, char c)
@@ -88,6 +100,7 @@ static const char *take_closed(struct addresslist *l, struct place *p, char clos
 			return "a control character stands in an address";
 		put(p, s.data[i]);
 		if (s.data[i] == close && !escaped) {
+			extend(p, s.data, i + 1);
 			l->rest = span_from(s, i + 1);
 			return NULL;
 		}
@@ -109,6 +122,7 @@ static const char *take_token(struct addresslist *l, struct place *p)
 		p->gap = true;
 		if (len == 0)
 			return "a comment is not closed";
+		p->comment = span_of(s.data + 1, len - 2);
 	} else if (c == '"') {
 		return take_closed(l, p, '"', "a quoted string is not closed");
 	} else if (c == '[') {
@@ -126,6 +140,7 @@ static const char *take_token(struct addresslist *l, struct place *p)
 		p->gap = false;
 		p->at = p->at || c == '@';
 		put(p, c);
+		extend(p, s.data, 1);
 	}
 	l->rest = span_from(s, len);
 	return NULL;
@@ -134,6 +149,7 @@ static const char *take_token(struct addresslist *l, struct place *p)
 /* The inside of <...>, from behind the '<' to behind the '>'. */
 static const char *take_angle(struct addresslist *l, struct place *p)
 {
+	p->phrase = p->where;
 	start(p);
 	while (l->rest.len) {
 		char c = l->rest.data[0];
@@ -142,6 +158,7 @@ static const char *take_angle(struct addresslist *l, struct place *p)
 
 		if (c == '>') {
 			l->rest = span_from(l->rest, 1);
+			p->end = l->rest.data;
 			return p->loose ? "a blank stands inside an address" : NULL;
 		}
 		if (is_route && c == ':') { /* RFC 5322, 4.4: a route is read and dropped */
@@ -168,6 +185,8 @@ static const char *take_place(struct addresslist *l, struct place *p, bool *out_
 	bool angle = false;
 
 	start(p);
+	p->phrase = p->comment = span_of("", 0);
+	p->end = NULL;
 	while (l->rest.len) {
 		char c = l->rest.data[0];
 		const char *error = NULL;
@@ -213,6 +232,10 @@ enum addresslist_verdict addresslist_next(struct addresslist *l, struct buf *out
 		if (p.too_long)
 			return bad(l, "an address is too long");
 		if (!buf_is_empty(out)) {
+			l->where = p.where;
+			l->phrase = p.phrase;
+			l->comment = p.comment;
+			l->end = span_of(p.end ? p.end : p.where.data + p.where.len, 0);
 			l->rest = span_from(l->rest, 1);
 			return ADDRESSLIST_ADDRESS;
 		}

@@ -9,6 +9,8 @@
  * Understood: mailboxes with and without a display name, groups (also empty and unclosed ones), quoted strings,
  * comments (nested), domain literals, source routes (dropped), empty places between commas, ';' in place of ',',
  * bare local parts ("root"). Whether an address is well formed is for smtp/address.h to say.
+ *
+ * Where in the value an address stands is told too, so that it can be changed and everything around it kept.
  */
 #ifndef ADDRESSLIST_H
 #define ADDRESSLIST_H
@@ -24,6 +26,11 @@ enum addresslist_verdict { ADDRESSLIST_ADDRESS, ADDRESSLIST_END, ADDRESSLIST_BAD
 struct addresslist {
 	struct span rest;
 	const char *error; /* after BAD: what is wrong, for people (lower case, no dot) */
+	/* After ADDRESS, parts of the value: */
+	struct span where;   /* from the first byte of the address to the last, comments and folding between and all */
+	struct span phrase;  /* its display name in front of the '<' as written; empty for none */
+	struct span comment; /* inside of the last comment of its place; empty for none */
+	struct span end;     /* empty; where its mailbox ends: behind the '>', else behind the address */
 };
 
 enum { ADDRESSLIST_MAX = 1000 }; /* bytes that are enough for any address */

@@ -5,17 +5,26 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "message/trace.h"
 
-enum { ADDED_MAX = 16 * 1024, CLAUSE_MAX = 300 };
+enum {
+	ADDED_MAX = 32 * 1024,
+	CHANGED_MAX = FIXUP_HEADER_MAX + 128 * 1024,
+	FROM_MAX = 900,
+	ENVELOPE_MAX = 998, /* bytes of the first line of a mailbox file */
+};
+#define ENVELOPE_UNKNOWN SIZE_MAX
 
 void fixup_init(struct fixup *f, const struct fixup_options *options)
 {
 	memset(f, 0, sizeof(*f));
 	assert(options->hostname && options->id);
 	f->options = *options;
+	f->envelope = ENVELOPE_UNKNOWN;
 	header_init(&f->header);
 	buf_init(&f->held, FIXUP_HEADER_MAX);
 	buf_init(&f->added, ADDED_MAX);
+	buf_init(&f->changed, CHANGED_MAX);
 	f->facts.message_id = f->message_id;
 	f->facts.subject = f->subject;
 }
@@ -24,78 +33,146 @@ void fixup_fini(struct fixup *f)
 {
 	buf_fini(&f->held);
 	buf_fini(&f->added);
+	buf_fini(&f->changed);
 }
 
 /* ---------------------------------------------------------------- our fields */
-
-/* Text between two literals, bounded and without control bytes, so that no line of ours can be ended from outside. */
-static void add(struct fixup *f, const char *before, const char *text, const char *after)
-{
-	struct span s = span_first(span_str(text), CLAUSE_MAX);
-	bool ok = buf_append_str(&f->added, before);
-	char *room = ok ? buf_reserve(&f->added, s.len) : NULL;
-
-	for (size_t i = 0; room && i < s.len; i++) {
-		unsigned char c = (unsigned char)s.data[i];
-
-		room[i] = c < ' ' || c == 127 ? '?' : (char)c;
-	}
-	assert(room); /* ADDED_MAX is larger than all clauses at their longest */
-	buf_commit(&f->added, s.len);
-	ok = buf_append_str(&f->added, after);
-	assert(ok);
-}
 
 static bool is_said(const char *text)
 {
 	return text && *text;
 }
 
-/* RFC 5321, 4.4. */
+/* Literals, and text that is bounded and without control bytes, so that no line of ours can be ended from outside. */
+static void add_str(struct fixup *f, const char *text)
+{
+	bool ok = buf_append_str(&f->added, text);
+
+	assert(ok); /* ADDED_MAX is larger than all our fields at their longest */
+}
+
+static void add_text(struct fixup *f, const char *text, size_t max, const char *forbidden)
+{
+	struct span s = span_first(span_str(text), max);
+
+	for (size_t i = 0; i < s.len; i++) {
+		unsigned char c = (unsigned char)s.data[i];
+		bool ok = buf_append_char(&f->added, c < ' ' || c == 127 || strchr(forbidden, c) ? '?' : (char)c);
+
+		assert(ok);
+	}
+}
+
 static void add_trace(struct fixup *f, const char *date)
 {
 	const struct fixup_options *o = &f->options;
+	bool ok = trace_write(&f->added, &(struct trace){ .helo = o->helo,
+							  .peer = o->peer,
+							  .hostname = o->hostname,
+							  .protocol = o->protocol,
+							  .id = o->id,
+							  .tls = o->tls,
+							  .user = o->user,
+							  .recipient = o->recipient,
+							  .date = date });
 
-	if (is_said(o->helo) || is_said(o->peer)) {
-		add(f, "Received: from ", is_said(o->helo) ? o->helo : "unknown", "");
-		if (is_said(o->peer))
-			add(f, " (", o->peer, ")");
-		add(f, "\r\n\tby ", o->hostname, " (Sendoff)");
-	} else {
-		add(f, "Received: by ", o->hostname, " (Sendoff)");
-	}
-	if (is_said(o->protocol))
-		add(f, " with ", o->protocol, "");
-	add(f, " id ", o->id, "");
-	if (is_said(o->tls))
-		add(f, "\r\n\t(", o->tls, ")");
-	if (is_said(o->recipient))
-		add(f, "\r\n\tfor <", o->recipient, ">");
-	add(f, ";\r\n\t", date, "\r\n");
+	assert(ok);
 }
 
-static void add_fields(struct fixup *f)
+static const char *id_domain(const struct fixup_options *o)
+{
+	return is_said(o->id_domain) ? o->id_domain : o->hostname;
+}
+
+/* What is missing, or what who sends it again has left out. */
+static void add_missing(struct fixup *f, struct rewrite *rewrite, const char *date)
 {
 	const struct fixup_options *o = &f->options;
-	const struct fixup_facts *facts = &f->facts;
+	const uint32_t *counts = f->header.counts;
+	bool resent = f->facts.is_resent;
+	const char *again = resent ? "Resent-" : "";
+
+	if (o->add_date && !counts[resent ? HEADER_RESENT_DATE : HEADER_DATE]) {
+		add_str(f, again);
+		add_str(f, "Date: ");
+		add_text(f, date, CLOCK_DATE_SIZE, "");
+		add_str(f, "\r\n");
+	}
+	if ((rewrite->rules.from || is_said(o->from)) && !counts[resent ? HEADER_RESENT_FROM : HEADER_FROM]) {
+		add_str(f, again);
+		add_str(f, "From:");
+		if (rewrite->rules.from) {
+			enum rewrite_verdict verdict = rewrite_new_from(rewrite, &f->added);
+
+			assert(verdict == REWRITE_CHANGED);
+		} else {
+			add_str(f, " ");
+			add_text(f, o->from, FROM_MAX, "");
+		}
+		add_str(f, "\r\n");
+	}
+	if (o->add_message_id && !counts[resent ? HEADER_RESENT_MESSAGE_ID : HEADER_MESSAGE_ID]) {
+		add_str(f, again);
+		add_str(f, "Message-ID: <");
+		add_text(f, o->id, TRACE_TEXT_MAX, " <>");
+		add_str(f, "@");
+		add_text(f, id_domain(o), TRACE_TEXT_MAX, " <>");
+		add_str(f, ">\r\n");
+	}
+}
+
+/* ---------------------------------------------------------------- what rules change */
+
+static void revise(struct fixup *f, struct rewrite *rewrite, struct span text)
+{
+	const struct fixup_options *o = &f->options;
+	struct span fields = span_from(span_first(text, f->envelope + f->header.length), f->envelope);
+
+	/* Most messages are not under any rule. */
+	if (!rewrite->domain[0] && !rewrite->rules.from && !rewrite->rules.name && !rewrite->rules.to &&
+	    !rewrite->rules.aliases)
+		return;
+	buf_append_span(&f->changed, span_first(text, f->envelope));
+	switch (revise_header(rewrite, (enum revise_original)o->original, &f->header, fields, &f->changed)) {
+	case REWRITE_CHANGED: f->facts.is_changed = true; break;
+	case REWRITE_FULL: f->facts.is_given_up = true; break;
+	case REWRITE_SAME: break;
+	}
+	if (!f->facts.is_changed)
+		buf_release(&f->changed);
+}
+
+static void apply(struct fixup *f, struct span text)
+{
+	const struct fixup_options *o = &f->options;
 	char date[CLOCK_DATE_SIZE];
+	struct rewrite rewrite;
 
 	clock_date(o->wall_ms, date);
 	if (!o->no_trace)
 		add_trace(f, date);
-	if (facts->header_too_long)
-		return;
-	if (o->add_date && !facts->has_date)
-		add(f, "Date: ", date, "\r\n");
-	if (is_said(o->from) && !facts->has_from)
-		add(f, "From: ", o->from, "\r\n");
-	if (o->add_message_id && !facts->has_message_id) {
-		add(f, "Message-ID: <", o->id, "@");
-		add(f, "", o->hostname, ">\r\n");
+	if (!f->facts.header_too_long) {
+		rewrite_init(&rewrite, &(struct rewrite_rules){ .qualify = o->qualify,
+								.from = o->identity_from,
+								.name = o->identity_name,
+								.to = o->to,
+								.aliases = o->aliases,
+								.utf8 = o->utf8 });
+		add_missing(f, &rewrite, date);
+		if (!f->facts.no_header)
+			revise(f, &rewrite, text);
+		rewrite_fini(&rewrite);
 	}
+	if (f->envelope)
+		add_str(f, "X-Mailbox-Line: ");
 }
 
 /* ---------------------------------------------------------------- what the header says */
+
+static bool has_nul(struct span s)
+{
+	return span_find(s, '\0') < s.len;
+}
 
 static void keep(char *to, size_t max, const struct buf *text)
 {
@@ -133,6 +210,7 @@ static struct span first_word(struct span value)
 
 static void learn(struct fixup *f, struct span text)
 {
+	struct span fields = span_from(text, f->envelope);
 	const struct header *h = &f->header;
 	struct fixup_facts *facts = &f->facts;
 	struct buf subject;
@@ -143,23 +221,24 @@ static void learn(struct fixup *f, struct span text)
 	facts->has_from = h->counts[HEADER_FROM] > 0;
 	facts->has_bcc = h->counts[HEADER_BCC] > 0;
 	facts->has_to = facts->has_bcc || h->counts[HEADER_TO] > 0 || h->counts[HEADER_CC] > 0;
+	facts->is_resent = header_is_resent(h);
 	facts->received = h->counts[HEADER_RECEIVED];
 	facts->is_auto = h->counts[HEADER_AUTO_SUBMITTED] > 0 &&
-			 !span_equals_fold(first_word(header_first(h, text, HEADER_AUTO_SUBMITTED)), SPAN("no"));
+			 !span_equals_fold(first_word(header_first(h, fields, HEADER_AUTO_SUBMITTED)), SPAN("no"));
+	facts->has_nul = !facts->no_header && has_nul(facts->header_too_long ? text : span_first(fields, h->length));
 	if (facts->has_message_id)
-		learn_message_id(f, header_first(h, text, HEADER_MESSAGE_ID));
+		learn_message_id(f, header_first(h, fields, HEADER_MESSAGE_ID));
 	if (h->counts[HEADER_SUBJECT]) {
 		buf_init(&subject, FIXUP_SUBJECT_MAX);
-		header_text(&subject, header_first(h, text, HEADER_SUBJECT), FIXUP_SUBJECT_MAX);
+		header_text(&subject, header_first(h, fields, HEADER_SUBJECT), FIXUP_SUBJECT_MAX);
 		keep(f->subject, FIXUP_SUBJECT_MAX, &subject);
 		buf_fini(&subject);
 	}
-	add_fields(f);
-	if (!facts->has_message_id && !facts->header_too_long && f->options.add_message_id) {
+	if (!facts->has_message_id && !facts->is_resent && !facts->header_too_long && f->options.add_message_id) {
 		struct buf id;
 
 		buf_init(&id, FIXUP_MESSAGE_ID_MAX);
-		buf_printf(&id, "%s@%s", f->options.id, f->options.hostname);
+		buf_printf(&id, "%s@%s", f->options.id, id_domain(&f->options));
 		keep(f->message_id, FIXUP_MESSAGE_ID_MAX, &id);
 		buf_fini(&id);
 	}
@@ -180,26 +259,75 @@ static size_t put(struct span out[FIXUP_SPANS], size_t n, struct span s)
 static size_t release(struct fixup *f, enum header_verdict verdict, struct span text, struct span more,
 		      struct span out[FIXUP_SPANS])
 {
-	struct span gap = { "\r\n", 0 };
-	size_t n, length = f->header.length;
+	struct span gap = { "\r\n", 0 }, old;
+	size_t n;
 
 	f->facts.no_header = verdict == HEADER_NONE;
+	if (f->facts.no_header) {
+		f->envelope = 0;
+		header_init(&f->header);
+	}
 	learn(f, text);
-	if (verdict == HEADER_NONE) {
-		length = 0;
+	apply(f, text);
+	old = span_first(text, f->envelope + f->header.length);
+	/* No empty line there: none at all, or the header is ended by a line that is no field. */
+	if (f->facts.no_header ||
+	    (!f->facts.header_too_long && f->header.body == f->header.length && old.len < text.len))
 		gap.len = 2;
-	} else if (!f->facts.header_too_long && f->header.body == length && length < text.len) {
-		gap.len = 2; /* no empty line there: the header is ended by a line that is no field */
-	}
-	f->facts.added_bytes = f->added.len + gap.len;
+	f->facts.added_bytes = (int64_t)(f->added.len + gap.len);
 	n = put(out, 0, buf_span(&f->added));
-	if (gap.len) {
-		n = put(out, n, span_first(text, length));
-		n = put(out, n, gap);
-		text = span_from(text, length);
+	if (f->facts.is_changed) {
+		f->facts.added_bytes += (int64_t)f->changed.len - (int64_t)old.len;
+		n = put(out, n, buf_span(&f->changed));
+		text = span_from(text, old.len);
+	} else if (gap.len) {
+		n = put(out, n, old);
+		text = span_from(text, old.len);
 	}
+	n = put(out, n, gap);
 	n = put(out, n, text);
 	return put(out, n, more);
+}
+
+/* The length of a first line "From joe Mon Jan 1 …" or ">From …", as far as one line can tell; 0: it is another.
+ * ENVELOPE_UNKNOWN: more must be seen. */
+static size_t envelope_length(struct span text, bool whole)
+{
+	const size_t later = whole ? 0 : ENVELOPE_UNKNOWN;
+	static const struct span from = SPAN("From ");
+	size_t i = 0, end;
+
+	while (i < text.len && text.data[i] == '>')
+		i++;
+	for (size_t k = 0; k < from.len; k++, i++) {
+		if (i == text.len)
+			return later;
+		if (text.data[i] != from.data[k])
+			return 0;
+	}
+	while (i < text.len && (text.data[i] == ' ' || text.data[i] == '\t'))
+		i++;
+	end = span_find(text, '\n') + 1;
+	if (end > ENVELOPE_MAX)
+		return 0;
+	if (end > text.len)
+		return later;
+	return text.data[i] == ':' || text.data[i] == '\r' || text.data[i] == '\n' ? 0 : end;
+}
+
+/* Looks for the end of the header in all of the message so far. */
+static enum header_verdict look(struct fixup *f, struct span text, bool whole)
+{
+	enum header_verdict verdict;
+
+	if (f->envelope == ENVELOPE_UNKNOWN)
+		f->envelope = envelope_length(text, whole);
+	if (f->envelope == ENVELOPE_UNKNOWN)
+		return HEADER_MORE;
+	text = span_from(text, f->envelope);
+	verdict = whole ? header_finish(&f->header, text) : header_scan(&f->header, text);
+	/* "From now on …" with a line behind it that is no field is the start of a body. */
+	return f->envelope && verdict == HEADER_DONE && !f->header.any ? HEADER_NONE : verdict;
 }
 
 /* The header is longer than what is held: nothing can be said of the rest. */
@@ -209,7 +337,7 @@ static size_t give_up(struct fixup *f, struct span more, struct span out[FIXUP_S
 	struct header probe = f->header;
 
 	/* A first line without an end is no header either, if it does not begin like a field. */
-	if (!f->header.any && header_finish(&probe, text) == HEADER_NONE)
+	if (!f->header.any && header_finish(&probe, span_from(text, f->envelope)) == HEADER_NONE)
 		return release(f, HEADER_NONE, text, more, out);
 	f->facts.header_too_long = true;
 	return release(f, HEADER_DONE, text, more, out);
@@ -222,17 +350,18 @@ size_t fixup_feed(struct fixup *f, struct span in, struct span out[FIXUP_SPANS])
 
 	if (f->facts.ready) {
 		buf_release(&f->held);
+		buf_release(&f->changed);
 		return put(out, 0, in);
 	}
 	/* Most messages show their whole header in the first piece: nothing is copied then. */
 	if (buf_is_empty(&f->held)) {
-		verdict = header_scan(&f->header, span_first(in, FIXUP_HEADER_MAX));
+		verdict = look(f, span_first(in, FIXUP_HEADER_MAX), false);
 		if (verdict != HEADER_MORE)
 			return release(f, verdict, in, span_of("", 0), out);
 	}
 	taken = in.len < FIXUP_HEADER_MAX - f->held.len ? in.len : FIXUP_HEADER_MAX - f->held.len;
 	buf_append(&f->held, in.data, taken);
-	verdict = header_scan(&f->header, buf_span(&f->held));
+	verdict = look(f, buf_span(&f->held), false);
 	in = span_from(in, taken);
 	if (verdict != HEADER_MORE)
 		return release(f, verdict, buf_span(&f->held), in, out);
@@ -245,6 +374,6 @@ size_t fixup_end(struct fixup *f, struct span out[FIXUP_SPANS])
 
 	if (f->facts.ready)
 		return 0;
-	verdict = header_finish(&f->header, buf_span(&f->held));
+	verdict = look(f, buf_span(&f->held), true);
 	return release(f, verdict, buf_span(&f->held), span_of("", 0), out);
 }

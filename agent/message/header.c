@@ -132,6 +132,18 @@ enum header_verdict header_finish(struct header *h, struct span text)
 	return verdict;
 }
 
+bool header_is_resent(const struct header *h)
+{
+	static const enum header_name resent[] = { HEADER_RESENT_FROM, HEADER_RESENT_SENDER,    HEADER_RESENT_REPLY_TO,
+						   HEADER_RESENT_TO,   HEADER_RESENT_CC,        HEADER_RESENT_BCC,
+						   HEADER_RESENT_DATE, HEADER_RESENT_MESSAGE_ID };
+
+	for (size_t i = 0; i < sizeof(resent) / sizeof(resent[0]); i++)
+		if (h->counts[resent[i]])
+			return true;
+	return false;
+}
+
 struct span header_first(const struct header *h, struct span text, enum header_name name)
 {
 	if (h->counts[name] == 0)

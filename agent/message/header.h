@@ -39,6 +39,7 @@
 	X(PRECEDENCE, "Precedence")               \
 	X(RESENT_FROM, "Resent-From")             \
 	X(RESENT_SENDER, "Resent-Sender")         \
+	X(RESENT_REPLY_TO, "Resent-Reply-To")     \
 	X(RESENT_TO, "Resent-To")                 \
 	X(RESENT_CC, "Resent-Cc")                 \
 	X(RESENT_BCC, "Resent-Bcc")               \
@@ -83,6 +84,9 @@ void header_init(struct header *h);
 enum header_verdict header_scan(struct header *h, struct span text);
 /* The message ends with `text`: DONE or NONE (for an empty message too). A last line without line end counts. */
 enum header_verdict header_finish(struct header *h, struct span text);
+
+/* It has a field that somebody who sends it again has put in (RFC 5322, 3.6.6). */
+bool header_is_resent(const struct header *h);
 
 /* The raw value of the first field of that name (from behind the colon to before its last line end, folding and all);
  * empty where there is none. Valid as long as `text` is. */

@@ -122,6 +122,18 @@ bool mime_words_encode(struct buf *out, struct span s, bool phrase)
 	return ok;
 }
 
+bool mime_phrase_utf8(struct buf *out, struct span s)
+{
+	struct buf clean;
+	bool ok;
+
+	buf_init(&clean, s.len > SIZE_MAX / 4 ? 0 : 4 * s.len + 16);
+	ok = text_clean(&clean, span_trim(s), SIZE_MAX) &&
+	     (is_atoms(buf_span(&clean)) ? buf_append_span(out, buf_span(&clean)) : quote(out, buf_span(&clean)));
+	buf_fini(&clean);
+	return ok;
+}
+
 /* ---------------------------------------------------------------- encoded words, in */
 
 struct word {

@@ -22,6 +22,10 @@ bool mime_quoted_printable(struct buf *out, struct span s);
  * of an address, so anything but atoms is quoted or encoded (RFC 5322, 3.2.5). */
 bool mime_words_encode(struct buf *out, struct span s, bool phrase);
 
+/* A display name for a message whose header may be UTF-8 (RFC 6532): atoms stay, all else is quoted. Cleaned like above,
+ * in one line. */
+bool mime_phrase_utf8(struct buf *out, struct span s);
+
 /* Unfolds, and replaces encoded words whose charset is UTF-8, US-ASCII or ISO-8859-1 by UTF-8; whatever else there is
  * stays as it is. The result may hold any byte: clean it before it is shown. False: `out` is full. */
 bool mime_words_decode(struct buf *out, struct span s);
