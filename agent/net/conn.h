@@ -59,6 +59,8 @@ void conn_read(struct conn *conn, bool on);
  * behind it is read before CONN_PROXIED; CONN_FAILED: there is no right one. */
 void conn_expect_proxy(struct conn *conn);
 bool conn_is_proxied(const struct conn *conn);
+/* The header named nobody (a health check of the proxy's): the address is the proxy's own. */
+bool conn_is_unnamed(const struct conn *conn);
 
 /* All of it is taken or none: false when more than output_max bytes would wait (an empty buffer takes any size up to
  * it). When conn_is_full() wait for CONN_DRAINED before writing more. */

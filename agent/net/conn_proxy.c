@@ -21,8 +21,14 @@ bool conn_is_proxied(const struct conn *conn)
 	return conn->proxied;
 }
 
+bool conn_is_unnamed(const struct conn *conn)
+{
+	return conn->unnamed;
+}
+
 static void take_addresses(struct conn *conn, const struct proxy_header *header)
 {
+	conn->unnamed = header->is_local;
 	if (header->is_local)
 		return;
 	addr_text(&header->peer, conn->peer);

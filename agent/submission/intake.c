@@ -1,41 +1,55 @@
 #include "submission/intake.h"
 
-#include <assert.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 #include "message/fixup.h"
-#include "route.h"
-#include "smtp/address.h"
+#include "message/mime.h"
+#include "submission/draft.h"
+#include "submission/trust.h"
 
 enum {
-	RECEIVED_MAX = 50,           /* RFC 5321, 6.3: more trace fields than that are a loop */
-	ADDRESSES_MAX = 1024 * 1024, /* bytes of qualified addresses of one message */
+	RECEIVED_MAX = 50, /* RFC 5321, 6.3: more trace fields than that are a loop */
 	HEADS_MAX = FIXUP_SPANS,
+	SAY_MAX = 640,
+	FROM_MAX = 2048,
 };
 
-struct intake {
-	void (*ready)(void *arg);
-	void (*stored)(void *arg, enum queue_err err, uint64_t id);
-	void *arg;
-	bool is_open;      /* a message is being received */
-	bool is_fixed;     /* fixup was begun and not finished */
-	bool is_abandoned; /* the session has gone; freed when the queue has answered */
-	bool is_stored;    /* the queue has not answered yet */
-	bool has_ended;    /* fixup_end() was called: only its spans may be left */
+/* The message that is open. */
+struct message {
+	struct draft *draft;
+	struct limits *limits;
+	char submitter[TRUST_NAME_SIZE];
+	uint32_t uid;
+	char *origin;
+	uint32_t spent; /* of the quota */
+	bool is_begun;  /* a byte has come, or its end */
+	bool is_fixed;  /* fixup was begun and not finished */
+	bool has_ended; /* fixup_end() was called: only its spans may be left */
+	bool header_8bit, header_over, line_empty;
 	uint64_t id;
 	char id_text[TEXT_ID_SIZE];
+	char peer[256]; /* for the trace */
+	struct buf from;
 	struct fixup fixup;
 	struct queue_receipt *receipt;
 	/* What the fix-up wanted stored and the queue was too busy to take: goes first. */
 	struct buf waiting;
-	struct queue_rcpt *rcpts; /* while it is handed over */
-	struct mem_arena addresses;
 };
 
-struct intake *intake_new(void (*ready)(void *arg), void (*stored)(void *arg, enum queue_err err, uint64_t id),
+struct intake {
+	void (*ready)(void *arg);
+	void (*stored)(void *arg, const struct intake_result *result);
+	void *arg;
+	struct message *message; /* or NULL */
+	bool is_abandoned;       /* the session has gone; freed when the queue has answered */
+	bool is_stored;          /* the queue has not answered yet */
+	struct buf say;
+};
+
+struct intake *intake_new(void (*ready)(void *arg), void (*stored)(void *arg, const struct intake_result *result),
 			  void *arg)
 {
 	struct intake *intake = MEM_NEW(struct intake);
@@ -43,30 +57,58 @@ struct intake *intake_new(void (*ready)(void *arg), void (*stored)(void *arg, en
 	intake->ready = ready;
 	intake->stored = stored;
 	intake->arg = arg;
-	/* A header comes out whole, in front of one piece of input. */
-	buf_init(&intake->waiting, FIXUP_HEADER_MAX + 256 * 1024);
-	mem_arena_init(&intake->addresses, ADDRESSES_MAX);
+	buf_init(&intake->say, SAY_MAX);
 	return intake;
+}
+
+static struct config_rate quota_of(const struct message *m)
+{
+	const struct config_submitter *submitter = draft_from(m->draft)->submitter;
+
+	return submitter ? submitter->quota : (struct config_rate){ 0 };
+}
+
+/* What is only needed until the queue has it. */
+static void let_go(struct message *m)
+{
+	if (m->is_fixed)
+		fixup_fini(&m->fixup);
+	m->is_fixed = false;
+	queue_receipt_free(m->receipt);
+	m->receipt = NULL;
+	buf_fini(&m->waiting);
+	buf_fini(&m->from);
+}
+
+static void free_message(struct message *m)
+{
+	if (!m)
+		return;
+	let_go(m);
+	draft_free(m->draft);
+	mem_free(m->origin);
+	mem_free(m);
+}
+
+static void give_back(struct message *m)
+{
+	limits_give_back(m->limits, m->submitter, quota_of(m), m->spent);
+	m->spent = 0;
 }
 
 void intake_drop(struct intake *intake)
 {
-	if (intake->is_fixed)
-		fixup_fini(&intake->fixup);
-	queue_receipt_free(intake->receipt);
-	intake->receipt = NULL;
-	buf_release(&intake->waiting);
-	mem_arena_fini(&intake->addresses);
-	mem_free(intake->rcpts);
-	intake->rcpts = NULL;
-	intake->is_open = false;
-	intake->is_fixed = false;
-	intake->has_ended = false;
+	if (!intake->message || intake->is_stored)
+		return;
+	give_back(intake->message);
+	free_message(intake->message);
+	intake->message = NULL;
 }
 
 static void free_intake(struct intake *intake)
 {
-	intake_drop(intake);
+	free_message(intake->message);
+	buf_fini(&intake->say);
 	mem_free(intake);
 }
 
@@ -74,15 +116,11 @@ void intake_abandon(struct intake *intake)
 {
 	if (!intake)
 		return;
+	intake_drop(intake);
 	if (intake->is_stored)
 		intake->is_abandoned = true;
 	else
 		free_intake(intake);
-}
-
-bool intake_is_open(const struct intake *intake)
-{
-	return intake->is_open;
 }
 
 struct server_reply intake_reply(enum queue_err err)
@@ -108,211 +146,363 @@ struct server_reply intake_reply(enum queue_err err)
 	return (struct server_reply){ 451, "4.3.0", text };
 }
 
-static void open_message(struct intake *intake, const struct intake_session *session, int64_t wall_ms)
-{
-	intake->id = queue_next_id(session->queue, wall_ms);
-	text_id_print(intake->id, intake->id_text);
-	fixup_init(&intake->fixup, &(struct fixup_options){
-					   .hostname = session->config->hostname,
-					   .protocol = session->protocol,
-					   .id = intake->id_text,
-					   .helo = session->helo,
-					   .peer = session->peer,
-					   .tls = session->tls,
-					   .wall_ms = wall_ms,
-					   .add_date = true,
-					   .add_message_id = true,
-				   });
-	intake->receipt = queue_receipt_new(session->queue);
-	queue_receipt_on_ready(intake->receipt, intake->ready, intake->arg);
-	intake->is_open = true;
-	intake->is_fixed = true;
-}
-
+/* The text is kept: what it came from may be gone when it is read. */
 static enum intake_verdict refuse(struct intake *intake, struct server_reply why, struct server_reply *out_reply)
 {
-	intake_drop(intake);
-	*out_reply = why;
+	buf_clear(&intake->say);
+	buf_append_span(&intake->say, span_first(span_str(why.text), SAY_MAX - 1));
+	*out_reply = (struct server_reply){ why.code, why.status, buf_cstr(&intake->say) };
 	return INTAKE_REFUSED;
 }
 
+static enum intake_verdict refuse_message(struct intake *intake, struct server_reply why,
+					  struct server_reply *out_reply)
+{
+	enum intake_verdict verdict = refuse(intake, why, out_reply);
+
+	intake_drop(intake);
+	return verdict;
+}
+
+/* ---------------------------------------------------------------- MAIL and RCPT */
+
+/* "uid 33 (www-data) hands in more than 30 messages in 1m (submitter "web" at …); try again in 2s" */
+static struct server_reply too_fast(char *out, size_t size, const struct intake_session *session,
+				    const struct config_submitter *rule, struct config_rate rate, const char *what,
+				    int64_t wait_ms)
+{
+	char name[WHO_TEXT_SIZE], period[TEXT_DURATION_SIZE], wait[TEXT_DURATION_SIZE], place[200];
+
+	if (rule)
+		snprintf(place, sizeof(place), "submitter \"%.60s\" at %.100s:%d", rule->name,
+			 rule->at.file ? rule->at.file : "", rule->at.line);
+	else
+		snprintf(place, sizeof(place), "trust.max_rate");
+	snprintf(out, size, "%s hands in more than %u %s in %s (%s); try again in %s",
+		 who_text(session->who, name, sizeof(name)), rate.count, what, text_duration_print(rate.per_ms, period),
+		 place, text_duration_print(wait_ms + 999, wait));
+	return (struct server_reply){ 451, "4.7.1", out };
+}
+
+static bool has_rate(const struct intake_session *session, const struct config_submitter *rule, char *text, size_t size,
+		     struct server_reply *out_why)
+{
+	bool has_own = rule && rule->rate.count;
+	struct config_rate rate = has_own ? rule->rate : session->config->trust.max_rate;
+	int64_t wait_ms = limits_take(session->limits, session->submitter, rate, session->now_ms);
+
+	if (wait_ms > 0)
+		*out_why = too_fast(text, size, session, has_own ? rule : NULL, rate, "messages", wait_ms);
+	return wait_ms <= 0;
+}
+
+static struct message *message_new(const struct intake_session *session)
+{
+	struct message *m = MEM_NEW(struct message);
+
+	m->draft = draft_new(session->config, session->aliases, session->wall_ms);
+	m->limits = session->limits;
+	snprintf(m->submitter, sizeof(m->submitter), "%s", session->submitter);
+	m->uid = session->who->has_uid ? (uint32_t)session->who->uid : UINT32_MAX;
+	m->origin = mem_strdup(session->origin);
+	m->line_empty = true;
+	buf_init(&m->from, FROM_MAX);
+	/* A header comes out whole, in front of one piece of input. */
+	buf_init(&m->waiting, 2 * FIXUP_HEADER_MAX + 256 * 1024);
+	return m;
+}
+
+enum intake_verdict intake_mail(struct intake *intake, const struct intake_session *session,
+				const struct server_envelope *envelope, struct server_reply *out_reply)
+{
+	enum queue_err err = queue_admit(session->queue, envelope->declared_bytes);
+	struct server_reply why;
+	char text[SAY_MAX];
+
+	intake_drop(intake);
+	if (err != QUEUE_OK)
+		return refuse(intake, intake_reply(err), out_reply);
+	intake->message = message_new(session);
+	if (!draft_sender(intake->message->draft, session->who, envelope, &why) ||
+	    !has_rate(session, draft_from(intake->message->draft)->submitter, text, sizeof(text), &why))
+		return refuse_message(intake, why, out_reply);
+	return INTAKE_OK;
+}
+
+static uint32_t most_recipients(const struct config *config, const struct config_submitter *rule)
+{
+	uint32_t most = config->limits.recipients;
+
+	return rule && rule->recipients && (!most || rule->recipients < most) ? rule->recipients : most;
+}
+
+static bool spend(struct message *m, const struct intake_session *session, uint32_t count, char *text, size_t size,
+		  struct server_reply *out_why)
+{
+	const struct config_submitter *rule = draft_from(m->draft)->submitter;
+	int64_t wait_ms = count ? limits_spend(m->limits, m->submitter, quota_of(m), count, session->now_ms) : 0;
+
+	if (wait_ms == 0) {
+		m->spent += count;
+		return true;
+	}
+	if (wait_ms == INT64_MAX) {
+		snprintf(text, size, "this leads to more recipients than the whole quota (submitter \"%.60s\")",
+			 rule->name);
+		*out_why = (struct server_reply){ 550, "5.7.1", text };
+	} else {
+		*out_why = too_fast(text, size, session, rule, rule->quota, "recipients", wait_ms);
+	}
+	return false;
+}
+
+enum intake_verdict intake_rcpt(struct intake *intake, const struct intake_session *session,
+				const struct server_rcpt *rcpt, struct server_reply *out_reply)
+{
+	struct message *m = intake->message;
+	uint32_t before = draft_count(m->draft);
+	uint32_t most = most_recipients(session->config, draft_from(m->draft)->submitter);
+	struct server_reply why;
+	char text[SAY_MAX];
+
+	if (!draft_to(m->draft, rcpt, most ? most : UINT32_MAX, &why))
+		return refuse(intake, why, out_reply);
+	if (!spend(m, session, draft_count(m->draft) - before, text, sizeof(text), &why)) {
+		draft_cut(m->draft, before);
+		return refuse(intake, why, out_reply);
+	}
+	return INTAKE_OK;
+}
+
+/* ---------------------------------------------------------------- the trace and what is added */
+
+/* Parentheses and backslashes mean something in a comment (RFC 5322, 3.2.2). */
+static void add_quietly(char *out, size_t size, const char *text)
+{
+	size_t len = strlen(out);
+
+	for (; *text && len + 1 < size; text++)
+		out[len++] = strchr("()\\", *text) ? '?' : *text;
+	out[len] = '\0';
+}
+
+/* "[192.0.2.7], user alice": only where privacy is full. */
+static void name_peer(struct message *m, const struct who *who)
+{
+	if (who->host[0])
+		snprintf(m->peer, sizeof(m->peer), strchr(who->host, ':') ? "[IPv6:%s]" : "[%s]", who->host);
+	if (!who->user[0] && !who->has_uid)
+		return;
+	add_quietly(m->peer, sizeof(m->peer), who->host[0] ? ", user " : "user ");
+	if (who->user[0] || who->login[0]) {
+		add_quietly(m->peer, sizeof(m->peer), who->user[0] ? who->user : who->login);
+	} else {
+		char number[16];
+
+		snprintf(number, sizeof(number), "%lu", (unsigned long)who->uid);
+		add_quietly(m->peer, sizeof(m->peer), number);
+	}
+}
+
+/* For a message without From: the identity's, else the sender. */
+static const char *new_from(struct message *m)
+{
+	const struct envelope_from *from = draft_from(m->draft);
+	const char *address = from->identity && from->identity->from ? from->identity->from : from->given;
+	const char *name = from->identity ? from->identity->full_name : NULL;
+
+	if (!address[0])
+		return NULL;
+	if (name && mime_words_encode(&m->from, span_str(name), true))
+		buf_printf(&m->from, " <%s>", address);
+	else
+		buf_append_str(&m->from, address);
+	return buf_cstr(&m->from);
+}
+
+static enum fixup_original original_of(enum config_original original)
+{
+	switch (original) {
+	case CONFIG_ORIGINAL_REPLY_TO: return FIXUP_ORIGINAL_REPLY_TO;
+	case CONFIG_ORIGINAL_X_ORIGINAL_FROM: return FIXUP_ORIGINAL_X_ORIGINAL_FROM;
+	case CONFIG_ORIGINAL_DROP: break;
+	}
+	return FIXUP_ORIGINAL_DROP;
+}
+
+static void begin(struct intake *intake, const struct intake_session *session)
+{
+	struct message *m = intake->message;
+	const struct config *config = session->config;
+	const struct config_identity *identity = draft_from(m->draft)->identity;
+	bool is_full = config->privacy == CONFIG_PRIVACY_FULL;
+
+	m->id = queue_next_id(session->queue, session->wall_ms);
+	text_id_print(m->id, m->id_text);
+	if (is_full)
+		name_peer(m, session->who);
+	fixup_init(&m->fixup, &(struct fixup_options){
+				      .hostname = config->hostname,
+				      .protocol = session->protocol,
+				      .id = m->id_text,
+				      .helo = is_full ? session->helo : NULL,
+				      .peer = is_full && m->peer[0] ? m->peer : NULL,
+				      .tls = session->tls,
+				      .wall_ms = session->wall_ms,
+				      .no_trace = config->privacy == CONFIG_PRIVACY_NONE,
+				      .add_date = true,
+				      .add_message_id = true,
+				      .from = new_from(m),
+				      .qualify = config->hostname,
+				      .identity_from = identity ? identity->from : NULL,
+				      .identity_name = identity ? identity->full_name : NULL,
+				      .original = identity ? original_of(identity->original) : FIXUP_ORIGINAL_DROP,
+				      .to = identity ? identity->to : NULL,
+				      .aliases = config->aliases_in_header ? draft_aliases(m->draft) : NULL,
+			      });
+	m->receipt = queue_receipt_new(session->queue);
+	queue_receipt_on_ready(m->receipt, intake->ready, intake->arg);
+	m->is_begun = m->is_fixed = true;
+}
+
+/* ---------------------------------------------------------------- its bytes */
+
+/* Whether the header, up to the first empty line, has a byte above 127. */
+static void note_header(struct message *m, struct span s)
+{
+	for (size_t i = 0; i < s.len && !m->header_over; i++) {
+		unsigned char c = (unsigned char)s.data[i];
+
+		if (c >= 0x80)
+			m->header_8bit = true;
+		if (c == '\n' && m->line_empty)
+			m->header_over = true;
+		if (c != '\r')
+			m->line_empty = c == '\n';
+	}
+}
+
 /* Whatever the queue does not take now is copied and goes first next time: the fix-up has moved on already. */
-static enum queue_err append_spans(struct intake *intake, const struct span *spans, size_t count)
+static enum queue_err append_spans(struct message *m, const struct span *spans, size_t count)
 {
 	enum queue_err err = QUEUE_OK;
 
 	for (size_t i = 0; i < count; i++) {
 		if (err == QUEUE_OK && spans[i].len)
-			err = queue_receipt_append(intake->receipt, spans[i].data, spans[i].len);
-		if (err == QUEUE_BUSY && !buf_append_span(&intake->waiting, spans[i]))
+			err = queue_receipt_append(m->receipt, spans[i].data, spans[i].len);
+		if (err == QUEUE_BUSY && !buf_append_span(&m->waiting, spans[i]))
 			err = QUEUE_NO_MEMORY;
 	}
 	return err;
 }
 
 /* What waits from last time; QUEUE_BUSY: still too busy. */
-static enum queue_err append_waiting(struct intake *intake)
+static enum queue_err append_waiting(struct message *m)
 {
-	struct span rest = buf_span(&intake->waiting);
+	struct span rest = buf_span(&m->waiting);
 	enum queue_err err;
 
 	if (rest.len == 0)
 		return QUEUE_OK;
-	err = queue_receipt_append(intake->receipt, rest.data, rest.len);
+	err = queue_receipt_append(m->receipt, rest.data, rest.len);
 	if (err == QUEUE_OK)
-		buf_release(&intake->waiting);
+		buf_release(&m->waiting);
 	return err;
 }
 
-enum intake_verdict intake_body(struct intake *intake, const struct intake_session *session,
-				const struct server_envelope *envelope, int64_t wall_ms, struct span bytes,
+enum intake_verdict intake_body(struct intake *intake, const struct intake_session *session, struct span bytes,
 				struct server_reply *out_reply)
 {
+	struct message *m = intake->message;
 	struct span out[HEADS_MAX];
 	enum queue_err err;
 
-	(void)envelope;
-	if (!intake->is_open)
-		open_message(intake, session, wall_ms);
-	err = append_waiting(intake);
+	if (!m->is_begun)
+		begin(intake, session);
+	err = append_waiting(m);
 	if (err == QUEUE_BUSY)
 		return INTAKE_BUSY;
-	if (err == QUEUE_OK)
-		err = append_spans(intake, out, fixup_feed(&intake->fixup, bytes, out));
+	if (err == QUEUE_OK) {
+		note_header(m, bytes);
+		err = append_spans(m, out, fixup_feed(&m->fixup, bytes, out));
+	}
 	if (err != QUEUE_OK && err != QUEUE_BUSY)
-		return refuse(intake, intake_reply(err), out_reply);
+		return refuse_message(intake, intake_reply(err), out_reply);
 	return INTAKE_OK;
 }
 
-/* A bare local part ("root") belongs to this machine (RFC 6409, 8). NULL: over the cap. */
-static const char *qualify(struct intake *intake, const struct config *config, const char *address)
-{
-	char *full;
-	size_t local_len = strlen(address), host_len = strlen(config->hostname);
-
-	if (address_domain(span_str(address)).len || local_len == 0)
-		return address;
-	full = mem_arena_alloc(&intake->addresses, local_len + 1 + host_len + 1);
-	if (full) {
-		memcpy(full, address, local_len);
-		full[local_len] = '@';
-		memcpy(full + local_len + 1, config->hostname, host_len + 1);
-	}
-	return full;
-}
-
-struct schedule {
-	int64_t lifetime_ms, warn_ms;
-};
-
-static bool fill_rcpts(struct intake *intake, const struct intake_session *session,
-		       const struct server_envelope *envelope, const char *sender, int64_t wall_ms,
-		       struct schedule *out_schedule)
-{
-	const struct config *routes = session->routes;
-	struct schedule schedule = { 0 };
-	size_t n = 0;
-
-	intake->rcpts = mem_realloc(intake->rcpts, envelope->rcpt_count, sizeof(*intake->rcpts));
-	for (const struct server_rcpt *rcpt = envelope->rcpts; rcpt; rcpt = rcpt->next) {
-		const char *address = qualify(intake, session->config, rcpt->address);
-		const struct config_route *route;
-		int64_t lifetime, warn;
-
-		if (!address)
-			return false;
-		route = route_find(routes, sender, address);
-		lifetime = route ? route->lifetime_ms : routes->queue.lifetime_ms;
-		warn = route ? route->warn_after_ms : routes->queue.warn_after_ms;
-		/* The message lives as long as the most patient of its routes, and warns with the first. */
-		if (lifetime > schedule.lifetime_ms)
-			schedule.lifetime_ms = lifetime;
-		if (warn > 0 && (schedule.warn_ms == 0 || warn < schedule.warn_ms))
-			schedule.warn_ms = warn;
-		intake->rcpts[n++] = (struct queue_rcpt){
-			.address = address,
-			.orcpt = "",
-			.flow = { .target = route_target(routes, route),
-				  .submitter = session->submitter->name,
-				  .band = 1 },
-			.due_ms = wall_ms,
-			.reply = "",
-			.host = "",
-		};
-	}
-	assert(n == envelope->rcpt_count);
-	*out_schedule = schedule;
-	return true;
-}
+/* ---------------------------------------------------------------- its end */
 
 static void on_accepted(void *arg, enum queue_err err, uint64_t id)
 {
 	struct intake *intake = arg;
+	struct message *m = intake->message;
+	struct intake_result result = {
+		.err = err, .id = id, .sender = draft_from(m->draft)->address, .recipients = draft_count(m->draft)
+	};
 
+	/* The callback may begin the next message, or end the session and the intake with it. */
 	intake->is_stored = false;
-	if (intake->is_abandoned)
+	intake->message = NULL;
+	if (intake->is_abandoned) {
 		free_intake(intake);
-	else
-		intake->stored(intake->arg, err, id);
+	} else {
+		if (err != QUEUE_OK)
+			give_back(m);
+		intake->stored(intake->arg, &result);
+	}
+	free_message(m);
 }
 
-static void submit(struct intake *intake, const struct intake_session *session, const struct server_envelope *envelope,
-		   const char *sender, const struct schedule *schedule, int64_t wall_ms)
+static void submit(struct intake *intake, const struct intake_session *session, const struct server_envelope *envelope)
 {
-	const struct fixup_facts *facts = fixup_facts(&intake->fixup);
+	struct message *m = intake->message;
 	struct queue_op *op = queue_op_new(session->queue);
+	struct queue_envelope sealed;
+	const struct queue_rcpt *rcpts = draft_seal(m->draft,
+						    &(struct draft_end){ .routes = session->routes,
+									 .envelope = envelope,
+									 .facts = fixup_facts(&m->fixup),
+									 .header_8bit = m->header_8bit,
+									 .id = m->id,
+									 .submitter = m->submitter,
+									 .uid = m->uid,
+									 .origin = m->origin,
+									 .wall_ms = session->wall_ms },
+						    &sealed);
 
-	queue_op_accept(op, intake->receipt,
-			&(struct queue_envelope){
-				.id = intake->id,
-				.arrival_ms = wall_ms,
-				.sender = sender,
-				.submitter = session->submitter->name,
-				.uid = session->submitter->uid,
-				.origin = session->origin,
-				.envid = "",
-				.message_id = facts->message_id,
-				.subject = facts->subject,
-				.body = envelope->body == SERVER_BODY_8BITMIME || envelope->has_8bit ? QUEUE_BODY_8BIT
-												     : QUEUE_BODY_7BIT,
-				.expires_ms = wall_ms + schedule->lifetime_ms,
-				.warn_ms = schedule->warn_ms ? wall_ms + schedule->warn_ms : 0,
-			},
-			intake->rcpts, envelope->rcpt_count);
-	intake->receipt = NULL;
+	queue_op_accept(op, m->receipt, &sealed, rcpts, draft_count(m->draft));
+	m->receipt = NULL;
+	if (m->spent)
+		limits_keep(m->limits, m->submitter, op, session->now_ms, session->wall_ms);
 	intake->is_stored = true;
 	queue_op_submit(op, on_accepted, intake);
+	let_go(m); /* the queue has copied what it needs */
 }
 
 enum intake_verdict intake_store(struct intake *intake, const struct intake_session *session,
-				 const struct server_envelope *envelope, int64_t wall_ms,
-				 struct server_reply *out_reply)
+				 const struct server_envelope *envelope, struct server_reply *out_reply)
 {
+	struct message *m = intake->message;
 	struct span out[HEADS_MAX];
-	struct schedule schedule;
-	const char *sender;
 	enum queue_err err;
 
-	if (!intake->is_open)
-		open_message(intake, session, wall_ms);
-	err = append_waiting(intake);
-	if (err == QUEUE_OK && !intake->has_ended) {
-		intake->has_ended = true;
-		err = append_spans(intake, out, fixup_end(&intake->fixup, out));
+	if (!m->is_begun)
+		begin(intake, session);
+	err = append_waiting(m);
+	if (err == QUEUE_OK && !m->has_ended) {
+		m->has_ended = true;
+		err = append_spans(m, out, fixup_end(&m->fixup, out));
 	}
 	if (err == QUEUE_BUSY)
 		return INTAKE_BUSY;
 	if (err != QUEUE_OK)
-		return refuse(intake, intake_reply(err), out_reply);
-	if (fixup_facts(&intake->fixup)->received > RECEIVED_MAX)
-		return refuse(intake,
-			      (struct server_reply){ 554, "5.4.6", "too many hops: this message goes round in a loop" },
-			      out_reply);
-	sender = qualify(intake, session->config, envelope->sender);
-	if (!sender || !fill_rcpts(intake, session, envelope, sender, wall_ms, &schedule))
-		return refuse(intake, (struct server_reply){ 452, "4.5.3", "too many recipients" }, out_reply);
-	submit(intake, session, envelope, sender, &schedule, wall_ms);
-	/* The queue has copied what it needs: the next message can be received at once. */
-	intake_drop(intake);
+		return refuse_message(intake, intake_reply(err), out_reply);
+	if (fixup_facts(&m->fixup)->received > RECEIVED_MAX)
+		return refuse_message(
+			intake,
+			(struct server_reply){ 554, "5.4.6", "too many hops: this message goes round in a loop" },
+			out_reply);
+	submit(intake, session, envelope);
 	return INTAKE_OK;
 }

@@ -1,24 +1,40 @@
 #include "submission/limits.h"
 
 #include <assert.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/list.h"
 #include "base/mem.h"
 
-enum { BUCKETS = 1024, SWEEP = 64 };
+#define QUOTA "quota/" /* and the submitter: the name of a value in the queue */
+
+enum {
+	BUCKETS = 1024,
+	SWEEP = 64,
+	DROPS = 8,      /* values taken off the disk with one message */
+	DROP_SWEEP = 8, /* chains looked through for them */
+	NAME_MAX_LEN = QUEUE_STATE_NAME_SIZE - sizeof(QUOTA),
+	VALUE_LEN = 8,
+};
+
+/* A debt from before a restart that is longer than any period was written by a wrong clock. */
+static const int64_t longest_us = INT64_C(31) * 86400 * 1000000;
 
 struct record {
 	struct list node; /* of its hash chain */
 	uint32_t connections;
-	int64_t full_ms; /* boot time at which the token bucket is full again: all there is to know about it */
+	bool is_kept;     /* its quota is on disk */
+	int64_t full_ms;  /* boot time at which the token bucket is full again: all there is to know about it */
+	int64_t quota_us; /* the same of the quota; finer, so that a million a day is a million */
 	char name[];
 };
 
 struct limits {
 	struct list chains[BUCKETS];
-	size_t count;
-	size_t swept; /* next chain to look through for records that can go */
+	size_t count, kept;
+	size_t swept;   /* next chain to look through for records that can go */
+	size_t dropped; /* next chain to look through for values that can go from the disk */
 };
 
 struct limits *limits_new(void)
@@ -79,7 +95,8 @@ static void sweep(struct limits *limits, size_t chains, int64_t now_ms)
 			struct record *record = LIST_ENTRY(node, struct record, node);
 
 			next = list_next(chain, node);
-			if (record->connections == 0 && record->full_ms <= now_ms)
+			if (record->connections == 0 && record->full_ms <= now_ms && !record->is_kept &&
+			    record->quota_us <= now_ms * 1000)
 				forget(limits, record);
 		}
 	}
@@ -141,4 +158,125 @@ int64_t limits_take(struct limits *limits, const char *submitter, struct config_
 		return earliest + cost - (now_ms + rate.per_ms);
 	record->full_ms = earliest + cost;
 	return 0;
+}
+
+/* ---------------------------------------------------------------- quotas */
+
+static int64_t cost_of(struct config_rate quota, uint32_t count)
+{
+	int64_t one = quota.per_ms * 1000 / quota.count;
+
+	return (one > 0 ? one : 1) * count;
+}
+
+int64_t limits_spend(struct limits *limits, const char *submitter, struct config_rate quota, uint32_t count,
+		     int64_t now_ms)
+{
+	int64_t now_us = now_ms * 1000, period_us = quota.per_ms * 1000, after;
+	struct record *record;
+
+	if (quota.count == 0)
+		return 0;
+	if (count > quota.count)
+		return INT64_MAX;
+	record = find_or_add(limits, submitter, now_ms);
+	if (!record)
+		return quota.per_ms;
+	/* A quota that was raised, or a clock that was wrong when it was written. */
+	if (record->quota_us > now_us + period_us)
+		record->quota_us = now_us + period_us;
+	after = (record->quota_us > now_us ? record->quota_us : now_us) + cost_of(quota, count);
+	if (after > now_us + period_us)
+		return (after - now_us - period_us + 999) / 1000;
+	record->quota_us = after;
+	return 0;
+}
+
+void limits_give_back(struct limits *limits, const char *submitter, struct config_rate quota, uint32_t count)
+{
+	struct record *record = quota.count && count ? find(limits, submitter) : NULL;
+
+	if (record)
+		record->quota_us -= cost_of(quota, count);
+}
+
+static void write_value(struct queue_op *op, const struct record *record, bool is_full, int64_t now_ms, int64_t wall_ms)
+{
+	char name[QUEUE_STATE_NAME_SIZE];
+	uint8_t value[VALUE_LEN];
+	uint64_t full_us = (uint64_t)(record->quota_us - now_ms * 1000 + wall_ms * 1000);
+
+	for (size_t i = 0; i < VALUE_LEN; i++)
+		value[i] = (uint8_t)(full_us >> (8 * (VALUE_LEN - 1 - i)));
+	snprintf(name, sizeof(name), QUOTA "%s", record->name);
+	queue_op_state(op, name, (struct queue_bytes){ value, is_full ? 0 : VALUE_LEN });
+}
+
+/* Where the operation fails the value stays, and is found full after the next start. */
+static void drop_some(struct limits *limits, struct queue_op *op, int64_t now_ms)
+{
+	size_t drops = 0;
+
+	for (size_t i = 0; i < DROP_SWEEP && drops < DROPS; i++) {
+		struct list *chain = &limits->chains[limits->dropped++ % BUCKETS];
+
+		for (struct list *node = list_first(chain); node && drops < DROPS; node = list_next(chain, node)) {
+			struct record *record = LIST_ENTRY(node, struct record, node);
+
+			if (!record->is_kept || record->quota_us > now_ms * 1000)
+				continue;
+			write_value(op, record, true, now_ms, 0);
+			record->is_kept = false;
+			limits->kept--;
+			drops++;
+		}
+	}
+}
+
+void limits_keep(struct limits *limits, const char *submitter, struct queue_op *op, int64_t now_ms, int64_t wall_ms)
+{
+	struct record *record = find(limits, submitter);
+
+	if (limits->kept)
+		drop_some(limits, op, now_ms);
+	if (!record || record->quota_us <= now_ms * 1000 || strlen(submitter) > NAME_MAX_LEN ||
+	    (!record->is_kept && limits->kept >= LIMITS_KEPT_MAX))
+		return;
+	write_value(op, record, false, now_ms, wall_ms);
+	limits->kept += !record->is_kept;
+	record->is_kept = true;
+}
+
+static void restore_one(struct limits *limits, const char *submitter, struct queue_bytes value, int64_t now_ms,
+			int64_t wall_ms)
+{
+	const uint8_t *bytes = value.data;
+	struct record *record;
+	uint64_t full_us = 0;
+	int64_t debt_us;
+
+	if (value.len != VALUE_LEN)
+		return;
+	for (size_t i = 0; i < VALUE_LEN; i++)
+		full_us = full_us << 8 | bytes[i];
+	debt_us = full_us <= (uint64_t)wall_ms * 1000 ? 0
+		  : full_us - (uint64_t)wall_ms * 1000 > (uint64_t)longest_us
+			  ? longest_us
+			  : (int64_t)(full_us - (uint64_t)wall_ms * 1000);
+	record = find_or_add(limits, submitter, now_ms);
+	if (!record || record->is_kept)
+		return;
+	record->quota_us = now_ms * 1000 + debt_us;
+	record->is_kept = true;
+	limits->kept++;
+}
+
+void limits_restore(struct limits *limits, struct queue_view *view, int64_t now_ms, int64_t wall_ms)
+{
+	char name[QUEUE_STATE_NAME_SIZE] = QUOTA;
+	struct queue_bytes value;
+
+	while (limits->kept < LIMITS_KEPT_MAX && queue_view_state_next(view, name, name, &value) == QUEUE_OK &&
+	       strncmp(name, QUOTA, strlen(QUOTA)) == 0)
+		restore_one(limits, name + strlen(QUOTA), value, now_ms, wall_ms);
 }

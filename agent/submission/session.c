@@ -6,7 +6,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "log.h"
-#include "smtp/address.h"
+#include "submission/caller.h"
 #include "submission/intake.h"
 
 enum {
@@ -15,84 +15,31 @@ enum {
 	HELD_MAX = INPUT_MAX + OUTPUT_MAX, /* of one action */
 	LINGER_MS = 5000,
 	TLS_HANDSHAKE_MS = 30000,
+	PROXY_HEADER_MS = 10000,
+	NAMES_ERRORS_MAX = 64 * 1024,
 };
 
 struct session {
 	struct list node;
 	struct session_shared *shared;
-	struct session_policy *policy;
+	struct policy *policy;
 	struct conn *conn;
-	struct server *engine;
+	struct server *engine; /* NULL as long as the peer is not known, or may not speak yet */
 	struct intake *intake;
-	struct trust_submitter submitter;
-	char client[80]; /* whose connections are counted */
-	char origin[128];
-	char peer[80]; /* "[192.0.2.7]" for the trace; "" for this machine's own programs */
-	char tls[96];
+	struct caller caller;
+	char *client; /* whose connections are counted, or NULL */
+	char *tls;    /* facts for the trace, or NULL */
 	bool is_tcp;
-	bool is_counted; /* in limits */
-	bool is_shaking; /* the TLS handshake is under way: the engine is not to be asked meanwhile */
-	bool is_stalled; /* the queue or the peer's window is full: an action waits to be done again */
+	bool is_trusted;   /* by trust { }: need not prove who they are */
+	bool is_expecting; /* a PROXY header: nothing is known of the peer yet */
+	bool is_shaking;   /* the TLS handshake is under way: the engine is not to be asked meanwhile */
+	bool is_stalled;   /* the queue or the peer's window is full: an action waits to be done again */
 	int64_t stalled_ms;
 	struct server_action action; /* the one that waits */
 	struct buf held;             /* its bytes: the connection's do not outlive the call */
 	struct span rest;            /* input not taken yet, during run() */
 	size_t unread;               /* length of the input when rest was taken from it */
 };
-
-/* ---------------------------------------------------------------- policy */
-
-static void set_limits(struct server_config *server, const struct config *config)
-{
-	server->hostname = config->hostname;
-	server->max_size_bytes = config->queue.max_message_bytes;
-	server->max_recipients = config->limits.recipients;
-	server->max_errors = config->limits.errors;
-	server->command_timeout_ms = config->limits.command_timeout_ms;
-	server->data_timeout_ms = config->limits.data_timeout_ms;
-	server->session_timeout_ms = config->limits.session_timeout_ms;
-}
-
-struct session_policy *session_policy_new(struct config *config, const struct config_listener *listener, char *why,
-					  size_t why_size)
-{
-	struct session_policy *policy = MEM_NEW(struct session_policy);
-
-	policy->references = 1;
-	policy->config = config_ref(config);
-	policy->listener = listener;
-	if (listener->tls != CONFIG_TLS_NONE &&
-	    tls_server_new(listener->certificate, listener->key, &policy->tls, why, why_size) != 0) {
-		session_policy_unref(policy);
-		return NULL;
-	}
-	policy->trust = trust_new(&config->trust);
-	set_limits(&policy->server, config);
-	policy->server.features = SERVER_PLAIN;
-	if (listener->tls == CONFIG_TLS_STARTTLS)
-		policy->server.features |= SERVER_STARTTLS;
-	policy->server.newline =
-		listener->bare_newline == CONFIG_BARE_REFUSE ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE;
-	policy->server.allow_bare_local_parts = true;
-	policy->server.ask_mail = true;
-	return policy;
-}
-
-struct session_policy *session_policy_ref(struct session_policy *policy)
-{
-	policy->references++;
-	return policy;
-}
-
-void session_policy_unref(struct session_policy *policy)
-{
-	if (!policy || --policy->references > 0)
-		return;
-	trust_free(policy->trust);
-	tls_server_free(policy->tls);
-	config_unref(policy->config);
-	mem_free(policy);
-}
 
 /* ---------------------------------------------------------------- end of a session */
 
@@ -104,12 +51,15 @@ static void session_free(struct session *s)
 	server_free(s->engine);
 	intake_abandon(s->intake);
 	buf_fini(&s->held);
-	if (s->is_counted)
+	if (s->client)
 		limits_close(shared->limits, s->client);
+	caller_fini(&s->caller);
+	mem_free(s->client);
+	mem_free(s->tls);
 	list_remove(&s->node);
 	shared->count--;
 	shared->tcp_count -= s->is_tcp;
-	session_policy_unref(s->policy);
+	policy_unref(s->policy);
 	mem_free(s);
 	shared->gone(shared->arg);
 }
@@ -125,58 +75,112 @@ static void session_finish(struct session *s)
 
 /* ---------------------------------------------------------------- actions */
 
-static struct intake_session describe(const struct session *s)
+/* All that is known of a session, for one call of the intake. */
+struct about {
+	struct who who;
+	char name[TRUST_NAME_SIZE];
+	char origin[256];
+	struct intake_session session;
+};
+
+static void write_origin(const struct session *s, char *out, size_t size)
 {
-	return (struct intake_session){
+	snprintf(out, size, "%s %s", s->policy->listener->name, conn_peer(s->conn));
+}
+
+static void describe(const struct session *s, struct about *out)
+{
+	const char *helo = server_helo(s->engine);
+
+	caller_who(&s->caller, server_user(s->engine), &out->who, out->name);
+	write_origin(s, out->origin, sizeof(out->origin));
+	out->session = (struct intake_session){
 		.queue = s->shared->queue,
 		.config = s->policy->config,
 		.routes = s->shared->config,
-		.submitter = &s->submitter,
-		.origin = s->origin,
-		/* A local program's mail goes out without a trace of who and where inside this machine. */
-		.peer = s->peer[0] ? s->peer : NULL,
-		.helo = s->peer[0] ? server_helo(s->engine) : NULL,
+		.aliases = names_aliases(s->shared->names),
+		.limits = s->shared->limits,
+		.who = &out->who,
+		.submitter = out->name,
+		.origin = out->origin,
+		.helo = helo[0] ? helo : NULL,
 		.protocol = server_protocol(s->engine),
-		.tls = s->tls[0] ? s->tls : NULL,
+		.tls = s->tls,
+		.now_ms = loop_now_ms(s->shared->loop),
+		.wall_ms = loop_wall_ms(s->shared->loop),
 	};
+}
+
+/* What is wrong with the aliases is told when it is found, and again when it has changed. */
+static void refresh_names(struct session *s)
+{
+	struct buf errors;
+
+	buf_init(&errors, NAMES_ERRORS_MAX);
+	if (names_refresh(s->shared->names, s->shared->config, loop_now_ms(s->shared->loop), &errors)) {
+		for (struct span rest = buf_span(&errors); rest.len;) {
+			struct span line = span_first(rest, span_find(rest, '\n'));
+			char text[512];
+
+			rest = span_from(rest, line.len + 1);
+			snprintf(text, sizeof(text), "%.*s", SPAN_ARGS(span_first(line, sizeof(text) - 1)));
+			log_event(LOG_LEVEL_WARNING, "aliases", LOG_TEXT("error", text));
+		}
+	}
+	buf_fini(&errors);
+}
+
+static void log_refusal(const struct session *s, const struct about *about, const char *recipient,
+			const struct server_reply *reply)
+{
+	const char *sender = server_envelope(s->engine)->sender;
+
+	log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""), LOG_TEXT("to", recipient),
+		  LOG_TEXT("submitter", about->name), LOG_TEXT("origin", about->origin), LOG_NUM("code", reply->code),
+		  LOG_TEXT("reason", reply->text));
 }
 
 static void ask_mail(struct session *s)
 {
-	const struct config *config = s->policy->config;
-	int64_t wait_ms;
-	enum queue_err err;
+	struct server_reply reply;
+	struct about about;
 
 	if (s->shared->is_closed) {
 		server_refuse(s->engine, (struct server_reply){ 421, "4.3.2", "no new mail is taken just now" });
 		return;
 	}
-	err = queue_admit(s->shared->queue, server_envelope(s->engine)->declared_bytes);
-	if (err != QUEUE_OK) {
-		server_refuse(s->engine, intake_reply(err));
+	refresh_names(s);
+	describe(s, &about);
+	if (intake_mail(s->intake, &about.session, server_envelope(s->engine), &reply) == INTAKE_OK) {
+		server_accept(s->engine, NULL);
 		return;
 	}
-	wait_ms =
-		limits_take(s->shared->limits, s->submitter.name, config->trust.max_rate, loop_now_ms(s->shared->loop));
-	if (wait_ms > 0) {
-		char duration[TEXT_DURATION_SIZE], text[160];
+	log_refusal(s, &about, "", &reply);
+	server_refuse(s->engine, reply);
+}
 
-		snprintf(text, sizeof(text), "%s sends more than trust.max_rate allows; try again in %s",
-			 s->submitter.name, text_duration_print(wait_ms + 999, duration));
-		server_refuse(s->engine, (struct server_reply){ 451, "4.7.1", text });
+static void ask_rcpt(struct session *s)
+{
+	struct server_reply reply;
+	struct about about;
+
+	describe(s, &about);
+	if (intake_rcpt(s->intake, &about.session, s->action.rcpt, &reply) == INTAKE_OK) {
+		server_accept(s->engine, NULL);
 		return;
 	}
-	server_accept(s->engine, NULL);
+	log_refusal(s, &about, s->action.rcpt->address, &reply);
+	server_refuse(s->engine, reply);
 }
 
 /* False: the action has to be done again later. */
 static bool do_body(struct session *s)
 {
-	struct intake_session about = describe(s);
 	struct server_reply reply;
+	struct about about;
 
-	switch (intake_body(s->intake, &about, server_envelope(s->engine), loop_wall_ms(s->shared->loop),
-			    s->action.bytes, &reply)) {
+	describe(s, &about);
+	switch (intake_body(s->intake, &about.session, s->action.bytes, &reply)) {
 	case INTAKE_BUSY: return false;
 	case INTAKE_REFUSED: server_fail_body(s->engine, reply); return true;
 	case INTAKE_OK: break;
@@ -186,12 +190,16 @@ static bool do_body(struct session *s)
 
 static bool do_store(struct session *s)
 {
-	struct intake_session about = describe(s);
 	struct server_reply reply;
+	struct about about;
 
-	switch (intake_store(s->intake, &about, server_envelope(s->engine), loop_wall_ms(s->shared->loop), &reply)) {
+	describe(s, &about);
+	switch (intake_store(s->intake, &about.session, server_envelope(s->engine), &reply)) {
 	case INTAKE_BUSY: return false;
-	case INTAKE_REFUSED: server_refuse(s->engine, reply); return true;
+	case INTAKE_REFUSED:
+		log_refusal(s, &about, "", &reply);
+		server_refuse(s->engine, reply);
+		return true;
 	case INTAKE_OK: break;
 	}
 	return true;
@@ -217,7 +225,7 @@ static enum after do_action(struct session *s)
 	case SERVER_SEND:
 		return conn_write(s->conn, s->action.bytes.data, s->action.bytes.len) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_ASK_MAIL: ask_mail(s); return AFTER_GO_ON;
-	case SERVER_ASK_RCPT: server_accept(s->engine, NULL); return AFTER_GO_ON;
+	case SERVER_ASK_RCPT: ask_rcpt(s); return AFTER_GO_ON;
 	case SERVER_ASK_AUTH: /* not offered */
 		server_refuse(s->engine, (struct server_reply){ 504, "5.5.4", "AUTH is not available here" });
 		return AFTER_GO_ON;
@@ -303,29 +311,24 @@ static void run(struct session *s)
 	}
 }
 
-static void on_stored(void *arg, enum queue_err err, uint64_t id)
+static void on_stored(void *arg, const struct intake_result *result)
 {
 	struct session *s = arg;
-	char text[32 + TEXT_ID_SIZE], id_text[TEXT_ID_SIZE];
 	const struct server_envelope *envelope = server_envelope(s->engine);
-	const char *sender = envelope->sender;
-	char full[ADDRESS_SIZE + 256];
+	char text[32 + TEXT_ID_SIZE], id_text[TEXT_ID_SIZE];
+	struct about about;
 
-	if (err != QUEUE_OK) {
-		log_event(LOG_LEVEL_WARNING, "refused", LOG_TEXT("from", sender),
-			  LOG_TEXT("submitter", s->submitter.name), LOG_TEXT("reason", queue_err_text(err)));
-		server_refuse(s->engine, intake_reply(err));
+	describe(s, &about);
+	if (result->err != QUEUE_OK) {
+		log_event(LOG_LEVEL_WARNING, "refused", LOG_TEXT("from", result->sender),
+			  LOG_TEXT("submitter", about.name), LOG_TEXT("reason", queue_err_text(result->err)));
+		server_refuse(s->engine, intake_reply(result->err));
 	} else {
 		s->shared->accepted++;
-		/* As the queue has it, and every later record of this message. */
-		if (sender[0] && address_domain(span_str(sender)).len == 0)
-			snprintf(full, sizeof full, "%s@%s", sender, s->policy->config->hostname);
-		else
-			snprintf(full, sizeof full, "%s", sender);
-		log_event(LOG_LEVEL_INFO, "accepted", LOG_ID(id), LOG_TEXT("from", full),
-			  LOG_NUM("recipients", envelope->rcpt_count), LOG_NUM("size", envelope->body_bytes),
-			  LOG_TEXT("submitter", s->submitter.name), LOG_TEXT("origin", s->origin));
-		snprintf(text, sizeof(text), "queued as %s", text_id_print(id, id_text));
+		log_event(LOG_LEVEL_INFO, "accepted", LOG_ID(result->id), LOG_TEXT("from", result->sender),
+			  LOG_NUM("recipients", result->recipients), LOG_NUM("size", envelope->body_bytes),
+			  LOG_TEXT("submitter", about.name), LOG_TEXT("origin", about.origin));
+		snprintf(text, sizeof(text), "queued as %s", text_id_print(result->id, id_text));
 		server_accept(s->engine, text);
 	}
 	run(s);
@@ -338,18 +341,57 @@ static void on_ready(void *arg)
 
 /* ---------------------------------------------------------------- begin and events */
 
+static void greet(struct session *s);
+static void welcome(struct session *s);
+
+/* What the connection proves, before the first step and again behind the handshake. */
+static void tell_engine(struct session *s)
+{
+	server_know(s->engine, &(struct server_facts){ .is_local = !s->is_tcp || conn_is_loopback(s->conn) });
+}
+
 static void on_secure(struct session *s)
 {
 	struct tls_facts facts;
 
 	s->is_shaking = false;
 	if (conn_tls_facts(s->conn, &facts))
-		snprintf(s->tls, sizeof(s->tls), "%s %s", facts.version, facts.cipher);
+		s->tls = mem_printf("%s %s", facts.version, facts.cipher);
 	if (s->engine)
 		server_tls_started(s->engine);
 	else
-		s->engine = server_new(&s->policy->server, true, loop_now_ms(s->shared->loop));
+		greet(s);
+	tell_engine(s);
 	run(s);
+}
+
+static void turned_away(const struct session *s, const char *why)
+{
+	char origin[256];
+
+	write_origin(s, origin, sizeof(origin));
+	log_event(LOG_LEVEL_NOTICE, "turned-away", LOG_TEXT("client", origin), LOG_TEXT("reason", why));
+}
+
+/* Before it is known who calls, nothing can be said, and none is owed. */
+static void end_early(struct session *s, const char *why)
+{
+	turned_away(s, why);
+	session_free(s);
+}
+
+static void on_failed(struct session *s)
+{
+	char origin[256];
+
+	if (s->is_expecting) {
+		end_early(s, conn_error(s->conn));
+		return;
+	}
+	write_origin(s, origin, sizeof(origin));
+	log_event(LOG_LEVEL_DEBUG, "lost", LOG_TEXT("client", origin), LOG_TEXT("reason", conn_error(s->conn)),
+		  LOG_TEXT("while", s->engine ? server_doing(s->engine) : "in the TLS handshake"));
+	session_free(s);
 }
 
 static void on_event(void *arg, enum conn_event event)
@@ -363,8 +405,11 @@ static void on_event(void *arg, enum conn_event event)
 		return;
 	case CONN_DRAINED:
 	case CONN_FLUSHED: run(s); return;
-	case CONN_PROXIED: return;
 	case CONN_SECURE: on_secure(s); return;
+	case CONN_PROXIED:
+		s->is_expecting = false;
+		welcome(s);
+		return;
 	case CONN_EOF:
 		if (s->is_shaking) {
 			session_free(s);
@@ -374,84 +419,115 @@ static void on_event(void *arg, enum conn_event event)
 		run(s);
 		return;
 	case CONN_DEADLINE:
-		if (s->is_shaking || s->is_stalled)
+		if (s->is_expecting)
+			end_early(s, "no PROXY header came in time");
+		else if (s->is_shaking || s->is_stalled)
 			session_free(s); /* no handshake in time, or our replies are not read */
 		else
 			run(s);
 		return;
-	case CONN_FAILED:
-		log_event(LOG_LEVEL_DEBUG, "lost", LOG_TEXT("client", s->origin),
-			  LOG_TEXT("reason", conn_error(s->conn)),
-			  LOG_TEXT("while", s->engine ? server_doing(s->engine) : "in the TLS handshake"));
-		session_free(s);
-		return;
+	case CONN_FAILED: on_failed(s); return;
 	}
 }
 
-/* NULL: welcome; else what to say. */
-static const struct server_reply *judge(struct session *s, char *why, size_t why_size, struct server_reply *reply)
+/* ---------------------------------------------------------------- begin */
+
+/* Local sockets keep a reserve, so that a flood over TCP cannot lock this machine's own programs out. */
+static bool is_full(const struct session *s)
+{
+	uint32_t most = s->policy->config->limits.connections;
+
+	if (most == 0)
+		return false;
+	return s->is_tcp ? s->shared->tcp_count > most - most / 10 : s->shared->count > most;
+}
+
+static bool count_client(struct session *s)
 {
 	const struct config_limits *limits = &s->policy->config->limits;
-	/* Local sockets keep a reserve, so that a flood over TCP cannot lock this machine's own programs out. */
-	uint32_t most = limits->connections, reserve = most / 10;
-	struct trust_peer peer = { .is_unix = !s->is_tcp,
-				   .is_loopback = conn_is_loopback(s->conn),
-				   .host = conn_peer_host(s->conn) };
-	gid_t gid;
+	char name[TRUST_NAME_SIZE];
+	struct who who;
 
-	peer.has_uid = conn_peer_user(s->conn, &peer.uid, &gid);
-	if (!trust_judge(s->policy->trust, &peer, &s->submitter, why, why_size)) {
-		*reply = (struct server_reply){ 554, "5.7.1", why };
-		return reply;
-	}
-	snprintf(s->client, sizeof(s->client), "%s", peer.has_uid ? s->submitter.name : peer.host);
-	if (s->is_tcp && most && s->shared->tcp_count > most - reserve)
-		*reply = (struct server_reply){ 421, "4.7.0", "too many connections (limits.connections)" };
-	else if (!s->is_tcp && most && s->shared->count > most)
-		*reply = (struct server_reply){ 421, "4.7.0", "too many connections (limits.connections)" };
-	else if (!limits_open(s->shared->limits, s->client, limits->connections_per_client,
-			      loop_now_ms(s->shared->loop)))
-		*reply = (struct server_reply){ 421, "4.7.0",
-						"too many connections of yours (limits.connections_per_client)" };
-	else {
-		s->is_counted = true;
-		return NULL;
-	}
-	return reply;
+	caller_who(&s->caller, "", &who, name);
+	if (!limits_open(s->shared->limits, s->caller.has_uid ? name : who.host, limits->connections_per_client,
+			 loop_now_ms(s->shared->loop)))
+		return false;
+	s->client = mem_strdup(s->caller.has_uid ? name : who.host);
+	return true;
 }
 
-static void begin(struct session *s)
+/* True: welcome; else what to say. */
+static bool judge(struct session *s, char *why, size_t why_size, struct server_reply *out_reply)
 {
-	char why[200];
-	struct server_reply reply;
-	const struct server_reply *away = judge(s, why, sizeof(why), &reply);
+	s->is_trusted = caller_is_trusted(&s->caller, &s->policy->config->trust, why, why_size);
+	if (!s->is_trusted && !policy_takes_proofs(s->policy))
+		*out_reply = (struct server_reply){ 554, "5.7.1", why };
+	else if (is_full(s))
+		*out_reply = (struct server_reply){ 421, "4.7.0", "too many connections (limits.connections)" };
+	else if (!count_client(s))
+		*out_reply = (struct server_reply){ 421, "4.7.0",
+						    "too many connections of yours (limits.connections_per_client)" };
+	else
+		return true;
+	return false;
+}
 
-	snprintf(s->origin, sizeof(s->origin), "%s %s", s->policy->listener->name, conn_peer(s->conn));
-	if (s->is_tcp && !conn_is_loopback(s->conn))
-		snprintf(s->peer, sizeof(s->peer), strchr(conn_peer_host(s->conn), ':') ? "[IPv6:%s]" : "[%s]",
-			 conn_peer_host(s->conn));
-	if (away)
-		log_event(LOG_LEVEL_NOTICE, "turned-away", LOG_TEXT("client", s->origin),
-			  LOG_TEXT("reason", away->text));
+static void greet(struct session *s)
+{
+	const struct policy *policy = s->policy;
+
+	s->engine = server_new(s->is_trusted ? &policy->server : &policy->strangers, conn_is_tls(s->conn),
+			       loop_now_ms(s->shared->loop));
+}
+
+/* The peer is known. */
+static void welcome(struct session *s)
+{
+	char why[256];
+	struct server_reply reply;
+	bool is_welcome;
+
+	caller_init(&s->caller, s->conn, s->policy->listener);
+	is_welcome = judge(s, why, sizeof(why), &reply);
+	if (!is_welcome)
+		turned_away(s, reply.text);
 	if (s->policy->listener->tls == CONFIG_TLS_IMPLICIT) {
-		if (away || !start_tls(s))
+		if (!is_welcome || !start_tls(s))
 			session_free(s); /* nothing can be said before the handshake, and none is owed */
 		return;
 	}
-	s->engine = server_new(&s->policy->server, false, loop_now_ms(s->shared->loop));
-	if (away)
-		server_turn_away(s->engine, *away);
+	greet(s);
+	tell_engine(s);
+	if (!is_welcome)
+		server_turn_away(s->engine, reply);
 	else if (s->shared->is_closed)
 		server_turn_away(s->engine, (struct server_reply){ 421, "4.3.2", "no new mail is taken just now" });
 	run(s);
 }
 
-void session_start(struct session_shared *shared, struct session_policy *policy, int fd)
+/* A proxy that is not listed could name anybody, and one that is listed must name somebody. */
+static void expect_proxy(struct session *s)
+{
+	struct who who;
+
+	who_init(&who, s->policy->listener->name, conn_peer_host(s->conn), NULL);
+	if (!s->is_tcp || !who_has_network(&s->policy->listener->proxy, &who)) {
+		end_early(s, "not one of the proxies of this listener");
+	} else if (is_full(s)) {
+		end_early(s, "too many connections (limits.connections)");
+	} else {
+		s->is_expecting = true;
+		conn_expect_proxy(s->conn);
+		conn_deadline(s->conn, loop_now_ms(s->shared->loop) + PROXY_HEADER_MS);
+	}
+}
+
+void session_start(struct session_shared *shared, struct policy *policy, int fd)
 {
 	struct session *s = MEM_NEW(struct session);
 
 	s->shared = shared;
-	s->policy = session_policy_ref(policy);
+	s->policy = policy_ref(policy);
 	buf_init(&s->held, HELD_MAX);
 	s->conn = conn_new(&(struct conn_config){ .loop = shared->loop,
 						  .input_max = INPUT_MAX,
@@ -464,7 +540,10 @@ void session_start(struct session_shared *shared, struct session_policy *policy,
 	list_append(&shared->sessions, &s->node);
 	shared->count++;
 	shared->tcp_count += s->is_tcp;
-	begin(s);
+	if (policy->listener->proxy.count)
+		expect_proxy(s);
+	else
+		welcome(s);
 }
 
 void session_shut_down_all(struct session_shared *shared)
@@ -473,7 +552,7 @@ void session_shut_down_all(struct session_shared *shared)
 		struct session *s = LIST_ENTRY(node, struct session, node);
 
 		next = list_next(&shared->sessions, node);
-		if (s->is_shaking) {
+		if (!s->engine || s->is_shaking) {
 			session_free(s);
 			continue;
 		}

@@ -15,7 +15,7 @@ enum { INHERITED_MAX = 32 };
 /* One bound socket of a listener. */
 struct entrance {
 	struct submission *owner;
-	struct session_policy *policy;
+	struct policy *policy;
 	struct listen *listen;
 };
 
@@ -91,19 +91,19 @@ const struct reception *submission_reception(struct submission *s)
 
 /* ---------------------------------------------------------------- binding */
 
-static struct entrance *add_entrance(struct submission *s, struct session_policy *policy)
+static struct entrance *add_entrance(struct submission *s, struct policy *policy)
 {
 	struct entrance *entrance;
 
 	s->entrances = mem_realloc(s->entrances, s->count + 1, sizeof(*s->entrances));
 	entrance = &s->entrances[s->count++];
-	*entrance = (struct entrance){ .owner = s, .policy = session_policy_ref(policy) };
+	*entrance = (struct entrance){ .owner = s, .policy = policy_ref(policy) };
 	return entrance;
 }
 
 /* Sockets that came from the service manager under the listener's name replace the ones it would bind itself. */
-static int take_inherited(struct submission *s, struct session_policy *policy, struct listen_inherited *inherited,
-			  size_t count, bool *out_found, char *why, size_t why_size)
+static int take_inherited(struct submission *s, struct policy *policy, struct listen_inherited *inherited, size_t count,
+			  bool *out_found, char *why, size_t why_size)
 {
 	for (size_t i = 0; i < count; i++) {
 		struct entrance *entrance;
@@ -128,8 +128,7 @@ static bool may_be_absent(const struct config_listener *listener, const char *ad
 	       (listener->socket || listener->addresses.count > 1);
 }
 
-static int bind_address(struct submission *s, struct session_policy *policy, const char *address, char *why,
-			size_t why_size)
+static int bind_address(struct submission *s, struct policy *policy, const char *address, char *why, size_t why_size)
 {
 	struct entrance *entrance = add_entrance(s, policy);
 	int err = listen_tcp(s->loop, address, &entrance->listen, why, why_size);
@@ -138,7 +137,7 @@ static int bind_address(struct submission *s, struct session_policy *policy, con
 		return err;
 	log_event(LOG_LEVEL_WARNING, "not-listening", LOG_TEXT("listener", policy->listener->name),
 		  LOG_TEXT("error", why));
-	session_policy_unref(policy);
+	policy_unref(policy);
 	s->count--;
 	return 0;
 }
@@ -146,7 +145,7 @@ static int bind_address(struct submission *s, struct session_policy *policy, con
 static int bind_listener(struct submission *s, const struct config_listener *listener,
 			 struct listen_inherited *inherited, size_t inherited_count, char *why, size_t why_size)
 {
-	struct session_policy *policy = session_policy_new(s->config, listener, why, why_size);
+	struct policy *policy = policy_new(s->config, listener, why, why_size);
 	bool found = false;
 	int err = -1;
 
@@ -158,7 +157,7 @@ static int bind_listener(struct submission *s, const struct config_listener *lis
 				  why, why_size);
 	for (size_t i = 0; !err && !found && i < listener->addresses.count; i++)
 		err = bind_address(s, policy, listener->addresses.list[i], why, why_size);
-	session_policy_unref(policy);
+	policy_unref(policy);
 	return err;
 }
 
@@ -175,6 +174,7 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 					     .queue = setup->queue,
 					     .config = s->config,
 					     .limits = limits_new(),
+					     .names = names_new(),
 					     .gone = on_gone,
 					     .arg = s };
 	list_init(&s->shared.sessions);
@@ -202,7 +202,11 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 
 void submission_start(struct submission *s, struct queue *queue)
 {
+	struct queue_view *view = queue_view(queue);
+
 	s->shared.queue = queue;
+	if (view)
+		limits_restore(s->shared.limits, view, loop_now_ms(s->loop), loop_wall_ms(s->loop));
 	for (size_t i = 0; i < s->count; i++)
 		listen_start(s->entrances[i].listen, on_accepted, &s->entrances[i]);
 }
@@ -219,7 +223,7 @@ static const struct config_listener *find_listener(const struct config *config, 
 
 int submission_reload(struct submission *s, struct config *config, char *why, size_t why_size)
 {
-	struct session_policy **next = mem_calloc(s->count, sizeof(*next));
+	struct policy **next = mem_calloc(s->count, sizeof(*next));
 	size_t made = 0;
 
 	for (; made < s->count; made++) {
@@ -227,18 +231,18 @@ int submission_reload(struct submission *s, struct config *config, char *why, si
 		const struct config_listener *listener = find_listener(config, name);
 
 		if (made > 0 && strcmp(next[made - 1]->listener->name, name) == 0) {
-			next[made] = session_policy_ref(next[made - 1]);
+			next[made] = policy_ref(next[made - 1]);
 			continue;
 		}
 		if (!listener)
 			snprintf(why, why_size, "listener \"%s\" is gone: that takes a restart", name);
-		next[made] = listener ? session_policy_new(config, listener, why, why_size) : NULL;
+		next[made] = listener ? policy_new(config, listener, why, why_size) : NULL;
 		if (!next[made])
 			break;
 	}
 	if (made == s->count) {
 		for (size_t i = 0; i < s->count; i++) {
-			struct session_policy *old = s->entrances[i].policy;
+			struct policy *old = s->entrances[i].policy;
 
 			s->entrances[i].policy = next[i];
 			next[i] = old;
@@ -248,7 +252,7 @@ int submission_reload(struct submission *s, struct config *config, char *why, si
 		s->shared.config = s->config;
 	}
 	for (size_t i = 0; i < made; i++)
-		session_policy_unref(next[i]);
+		policy_unref(next[i]);
 	mem_free(next);
 	return made == s->count ? 0 : -1;
 }
@@ -280,9 +284,10 @@ void submission_free(struct submission *s)
 	close_listens(s);
 	session_free_all(&s->shared);
 	for (size_t i = 0; i < s->count; i++)
-		session_policy_unref(s->entrances[i].policy);
+		policy_unref(s->entrances[i].policy);
 	mem_free(s->entrances);
 	limits_free(s->shared.limits);
+	names_free(s->shared.names);
 	loop_task_stop(&s->stopped);
 	config_unref(s->config);
 	mem_free(s);

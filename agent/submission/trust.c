@@ -1,106 +1,96 @@
 #include "submission/trust.h"
 
-#include <pwd.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/cidr.h"
-#include "base/mem.h"
-#include "base/text.h"
+#include "base/crypto.h"
 
-struct trust {
-	bool any_uid;
-	uid_t *uids;
-	size_t uid_count;
-	struct cidr *networks;
-	size_t network_count;
-};
-
-static bool find_uid(const char *name, uid_t *out_uid)
+static bool has_any(const struct config_strings *list)
 {
-	const struct passwd *entry;
-	uint64_t number;
-
-	if (text_number(span_str(name), UINT32_MAX - 1, &number)) {
-		*out_uid = (uid_t)number;
-		return true;
-	}
-	entry = getpwnam(name);
-	if (entry)
-		*out_uid = entry->pw_uid;
-	return entry != NULL;
-}
-
-struct trust *trust_new(const struct config_trust *config)
-{
-	struct trust *trust = MEM_NEW(struct trust);
-
-	trust->uids = mem_calloc(config->uids.count, sizeof(*trust->uids));
-	trust->networks = mem_calloc(config->networks.count, sizeof(*trust->networks));
-	for (size_t i = 0; i < config->uids.count; i++) {
-		if (strcmp(config->uids.list[i], "*") == 0)
-			trust->any_uid = true;
-		else if (find_uid(config->uids.list[i], &trust->uids[trust->uid_count]))
-			trust->uid_count++;
-	}
-	for (size_t i = 0; i < config->networks.count; i++)
-		if (cidr_parse(span_str(config->networks.list[i]), &trust->networks[trust->network_count]))
-			trust->network_count++;
-	return trust;
-}
-
-void trust_free(struct trust *trust)
-{
-	if (!trust)
-		return;
-	mem_free(trust->uids);
-	mem_free(trust->networks);
-	mem_free(trust);
-}
-
-static bool has_uid(const struct trust *trust, uid_t uid)
-{
-	if (trust->any_uid)
-		return true;
-	for (size_t i = 0; i < trust->uid_count; i++)
-		if (trust->uids[i] == uid)
+	for (size_t i = 0; i < list->count; i++)
+		if (strcmp(list->list[i], "*") == 0)
 			return true;
 	return false;
 }
 
-static bool has_network(const struct trust *trust, const char *host)
+static bool is_loopback_address(const char *host)
 {
 	uint8_t address[16];
 
-	if (!cidr_address(span_str(host), address))
+	return cidr_address(span_str(host), address) && cidr_is_loopback(address);
+}
+
+static bool judge_network(const struct config_trust *config, const struct trust_peer *peer, const struct who *who,
+			  char *why, size_t why_size)
+{
+	if (peer->is_unnamed || (peer->is_proxied && is_loopback_address(who->host))) {
+		snprintf(why, why_size, "the proxy does not say for whom it calls");
 		return false;
-	for (size_t i = 0; i < trust->network_count; i++)
-		if (cidr_contains(&trust->networks[i], address))
-			return true;
+	}
+	if (who_has_network(&config->networks, who))
+		return true;
+	snprintf(why, why_size, "%s is not among the networks that may send here (trust.networks)", who->host);
 	return false;
 }
 
-bool trust_judge(const struct trust *trust, const struct trust_peer *peer, struct trust_submitter *out, char *why,
-		 size_t why_size)
+static bool judge_user(const struct config_trust *config, const struct trust_peer *peer, const struct who *who,
+		       char *why, size_t why_size)
 {
-	if (!peer->is_unix && !has_network(trust, peer->host)) {
-		snprintf(why, why_size, "%s is not among the networks that may send here (trust.networks)", peer->host);
-		return false;
-	}
-	if (peer->has_uid && !has_uid(trust, peer->uid)) {
-		snprintf(why, why_size, "the user with uid %lu may not send here (trust.uids)",
-			 (unsigned long)peer->uid);
+	char name[WHO_TEXT_SIZE];
+
+	if (who->has_uid) {
+		if (who_has_uid(&config->uids, who) || who_has_gid(&config->gids, who))
+			return true;
+		snprintf(why, why_size, "%s may not send here (trust.uids, trust.gids)",
+			 who_text(who, name, sizeof(name)));
 		return false;
 	}
 	/* Where only some users may send, nobody gets in by hiding who they are. */
-	if (!peer->has_uid && (peer->is_unix || (peer->is_loopback && !trust->any_uid))) {
+	if (peer->is_unix || (peer->is_loopback && !has_any(&config->uids) && !has_any(&config->gids))) {
 		snprintf(why, why_size, "the system does not tell who is calling");
 		return false;
 	}
-	if (peer->has_uid)
-		snprintf(out->name, sizeof(out->name), "uid:%lu", (unsigned long)peer->uid);
-	else
-		snprintf(out->name, sizeof(out->name), "net:%s", peer->host);
-	out->uid = peer->has_uid ? (uint32_t)peer->uid : UINT32_MAX;
 	return true;
+}
+
+bool trust_judge(const struct config_trust *config, const struct trust_peer *peer, const struct who *who, char *why,
+		 size_t why_size)
+{
+	if (!peer->is_unix && !judge_network(config, peer, who, why, why_size))
+		return false;
+	return judge_user(config, peer, who, why, why_size);
+}
+
+static void digest(const char *text, uint8_t out[CRYPTO_SHA256_LEN])
+{
+	struct crypto_sha256 *h = crypto_sha256_new();
+
+	crypto_sha256_update(h, text, strlen(text));
+	crypto_sha256_final(h, out);
+	crypto_sha256_free(h);
+}
+
+/* Two long names that begin alike must not be one submitter. */
+static void name_user(const char *kind, const char *user, char out[TRUST_NAME_SIZE])
+{
+	uint8_t sum[CRYPTO_SHA256_LEN];
+
+	if (strlen(kind) + strlen(user) < TRUST_NAME_SIZE) {
+		snprintf(out, TRUST_NAME_SIZE, "%s%s", kind, user);
+		return;
+	}
+	digest(user, sum);
+	snprintf(out, TRUST_NAME_SIZE, "%s%.120s#%02x%02x%02x%02x%02x%02x%02x%02x", kind, user, sum[0], sum[1], sum[2],
+		 sum[3], sum[4], sum[5], sum[6], sum[7]);
+}
+
+void trust_name(const struct who *who, bool by_certificate, char out[TRUST_NAME_SIZE])
+{
+	if (who->user[0])
+		name_user(by_certificate ? "cert:" : "user:", who->user, out);
+	else if (who->has_uid)
+		snprintf(out, TRUST_NAME_SIZE, "uid:%lu", (unsigned long)who->uid);
+	else
+		snprintf(out, TRUST_NAME_SIZE, "net:%s", who->host);
 }

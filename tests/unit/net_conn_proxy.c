@@ -53,6 +53,7 @@ static void the_named_peer_takes_the_place_of_the_proxy(void **state)
 	assert_string_equal(conn_local(end.conn), "198.51.100.1:25");
 	assert_false(conn_peer_user(end.conn, &uid, &gid));
 	assert_true(conn_is_proxied(end.conn));
+	assert_false(conn_is_unnamed(end.conn));
 }
 
 static void whoever_is_named_is_neither_local_nor_a_user(void **state)
@@ -76,6 +77,7 @@ static void a_health_check_keeps_its_address_and_is_not_local_either(void **stat
 	put(SPAN("\r\n\r\n\0\r\nQUIT\n\x20\x00\x00\x00"));
 	assert_true(PUMP(loop, end_has(&end, 'P'), 2000));
 	assert_string_equal(conn_peer_host(end.conn), "127.0.0.1");
+	assert_true(conn_is_unnamed(end.conn));
 	assert_false(conn_is_loopback(end.conn));
 	assert_false(conn_peer_user(end.conn, &uid, &gid));
 }

@@ -96,7 +96,9 @@ static int set_up(void **state)
 	snprintf(bench->socket, sizeof(bench->socket), "%s/submit", bench->dir);
 	snprintf(bench->queue_dir, sizeof(bench->queue_dir), "%s/queue", bench->dir);
 	queue.directory = bench->queue_dir;
-	bench->listener = (struct config_listener){ .name = "local", .socket = bench->socket, .socket_mode = 0600 };
+	bench->listener = (struct config_listener){
+		.name = "local", .socket = bench->socket, .socket_mode = 0600, .trust = true
+	};
 	bench->config = (struct config){
 		.references = 1,
 		.hostname = "agent.example.org",
