@@ -76,7 +76,7 @@ static bool fill_message(struct load *load)
 		rcpts[i].address = load->rcpts[i].address;
 	load->message = (struct client_message){
 		.sender = load->sender,
-		.eight_bit = load->body != QUEUE_BODY_7BIT,
+		.content = load->body == QUEUE_BODY_7BIT ? CLIENT_7BIT : CLIENT_8BIT,
 		.smtputf8 = load->flags & QUEUE_SMTPUTF8,
 		.size_bytes = load->size_bytes,
 		.rcpts = rcpts,

@@ -30,10 +30,12 @@ struct client *client_new(const struct client_config *config, int64_t now_ms)
 	c->config.command_ms = config->command_ms ? config->command_ms : COMMAND_MS;
 	c->config.data_ms = config->data_ms ? config->data_ms : DATA_MS;
 	c->config.quit_ms = config->quit_ms ? config->quit_ms : QUIT_MS;
+	c->config.chunk_bytes = config->chunk_bytes ? config->chunk_bytes : CLIENT_CHUNK_MAX;
 	c->state = config->tls == CLIENT_TLS_IMPLICIT ? CLIENT_STATE_TLS : CLIENT_STATE_GREETING;
 	reply_init(&c->reader);
 	buf_init(&c->out, OUT_MAX);
 	buf_init(&c->sending, OUT_MAX);
+	buf_init(&c->rest, CLIENT_BODY_MAX);
 	buf_init(&c->greeting, PEER_TEXT_MAX);
 	buf_init(&c->hello, PEER_TEXT_MAX);
 	buf_init(&c->words, REPLY_TEXT_MAX);
@@ -55,6 +57,7 @@ void client_free(struct client *c)
 	reply_fini(&c->reader);
 	buf_fini(&c->out);
 	buf_fini(&c->sending);
+	buf_fini(&c->rest);
 	buf_fini(&c->greeting);
 	buf_fini(&c->hello);
 	buf_fini(&c->words);
@@ -93,7 +96,7 @@ static void tidy(struct client *c)
 	buf_clear(&c->sending);
 	if (c->sending.capacity > SEND_MAX)
 		buf_release(&c->sending);
-	c->handed = c->sending_dot = 0;
+	c->handed = c->sending_end = 0;
 }
 
 static bool give_result(struct client *c, struct client_action *out)
@@ -143,18 +146,18 @@ static bool give_output(struct client *c, int64_t now_ms, struct client_action *
 		if (!is_worth_sending(c))
 			return false;
 		c->sending = c->out;
-		c->sending_dot = c->out_dot;
+		c->sending_end = c->out_end;
 		c->out = spare;
-		c->out_dot = 0;
+		c->out_end = 0;
 	}
 	end = c->sending.len - c->handed > SEND_MAX ? c->handed + SEND_MAX : c->sending.len;
-	if (c->sending_dot > c->handed && c->sending_dot <= end) {
+	if (c->sending_end > c->handed && c->sending_end <= end) {
 		/* The last moment to notice that the server speaks too early. */
 		if (!reply_is_idle(&c->reader)) {
 			client_state_doubt(c, "the server answered before the message was complete", now_ms);
 			return false;
 		}
-		c->dot_is_held = false;
+		c->end_is_held = false;
 	}
 	out->kind = CLIENT_SEND;
 	out->data = span_of(buf_span(&c->sending).data + c->handed, end - c->handed);
@@ -319,10 +322,14 @@ void client_body(struct client *c, struct span bytes, int64_t now_ms)
 	if (!c->body_is_asked)
 		return;
 	assert(bytes.len <= CLIENT_BODY_MAX);
-	ok = dot_encode_append(&c->dot, &bytes, &c->out);
-	assert(ok); /* at most GROUP_MIN bytes were left in it */
 	c->body_is_asked = false;
-	c->body_is_due = true;
+	if (client_state_older(c)->is_chunked) {
+		client_mail_chunk(c, bytes, now_ms);
+	} else {
+		ok = dot_encode_append(&c->dot, &bytes, &c->out);
+		assert(ok); /* at most GROUP_MIN bytes were left in it */
+		c->body_is_due = true;
+	}
 	client_state_rearm(c, now_ms);
 }
 
@@ -334,6 +341,10 @@ static bool is_in_body(const struct client *c)
 
 void client_body_end(struct client *c, int64_t now_ms)
 {
+	if (client_mail_is_in_chunks(c)) {
+		client_mail_chunks_end(c, now_ms);
+		return;
+	}
 	if (!is_in_body(c))
 		return;
 	c->body_is_asked = c->body_is_due = false;
@@ -345,7 +356,7 @@ void client_body_abort(struct client *c, int64_t now_ms)
 {
 	struct client_state_ending how = { .in_body = CLIENT_UNTRIED, .at_dot = CLIENT_DOUBTFUL };
 
-	if (!is_in_body(c))
+	if (!is_in_body(c) && !client_mail_is_in_chunks(c))
 		return;
 	c->failure.phase = CLIENT_AT_BODY;
 	c->failure.reply.text = SPAN("given up before the message was complete");
@@ -370,8 +381,8 @@ const char *client_phase_name(enum client_phase phase)
 		[CLIENT_AT_CONNECT] = "connection", [CLIENT_AT_GREETING] = "greeting", [CLIENT_AT_EHLO] = "EHLO",
 		[CLIENT_AT_STARTTLS] = "STARTTLS",  [CLIENT_AT_TLS] = "TLS",           [CLIENT_AT_AUTH] = "AUTH",
 		[CLIENT_AT_IDLE] = "idle",          [CLIENT_AT_MAIL] = "MAIL",         [CLIENT_AT_RCPT] = "RCPT",
-		[CLIENT_AT_DATA] = "DATA",          [CLIENT_AT_BODY] = "body",         [CLIENT_AT_DOT] = "final dot",
-		[CLIENT_AT_QUIT] = "QUIT",
+		[CLIENT_AT_DATA] = "DATA",          [CLIENT_AT_BODY] = "body",         [CLIENT_AT_BDAT] = "BDAT",
+		[CLIENT_AT_DOT] = "final dot",      [CLIENT_AT_QUIT] = "QUIT",
 	};
 
 	return names[phase];

@@ -1,6 +1,6 @@
 /*
- * client - a client's SMTP session as an engine (RFC 5321, 2034, 2920, 3207, 4954): greeting, EHLO, TLS, AUTH, then
- *          many messages on one connection, then QUIT.
+ * client - a client's SMTP session as an engine (RFC 5321, 2034, 2920, 3207, 4954, 3030, 3461, 6531, 8689, 9422):
+ *          greeting, EHLO, TLS, AUTH, then many messages on one connection, then QUIT.
  *
  * Owns:    what it was configured with (copied; the secret is wiped at the end), its output and its replies.
  *          A struct client_message and all it points at stay the caller's and must not change until the message's
@@ -27,12 +27,30 @@
  *     (too many recipients, RFC 5321, 4.5.3.1.10)     |   none was accepted             |
  *   503 where our commands were in order              | TEMPORARY                       | CLOSE, no pipelining
  *   421 at MAIL, RCPT, DATA                           | UNTRIED, or as said before      | FAILED lane
+ *   BDAT (not LAST): 4xx / 5xx                        | TEMPORARY / PERMANENT           | goes on (RSET)
+ *     the same before the chunk was sent whole        | TEMPORARY                       | CLOSE
  *   421 at the final dot                              | TEMPORARY                       | FAILED lane
  *   malformed, early or surplus reply; end of stream; | final dot sent: DOUBTFUL        | FAILED lane; where replies
  *     deadline passed                                 | body begun: TEMPORARY           |   were in doubt also
  *                                                     | before that: UNTRIED            |   no pipelining
  *   421, end of stream at MAIL or between messages,   | UNTRIED                         | CLOSE
  *     after a message was finished                    |                                 |
+ *
+ * What a message demands is passed on where the server offers it. Where it does not, this is what becomes of it:
+ *
+ *   BODY=BINARYMIME                       | PERMANENT 5.6.3: the driver gives a converted message to such a server
+ *     (needs CHUNKING and BINARYMIME)     |
+ *   BODY=8BITMIME                         | PERMANENT 5.6.3: likewise
+ *   SMTPUTF8                              | sent without where header and addresses can do without (IDN domains as
+ *                                         |   A-labels), else PERMANENT 5.6.7, recipients each for itself
+ *   REQUIRETLS, or no proven TLS          | PERMANENT 5.7.30
+ *   BY=…;R, or less time than its minimum | PERMANENT 5.3.3, 5.4.7: not relayed (RFC 2852)
+ *   BY=…;N, DSN, MT-PRIORITY              | sent without: client_peer() says what reports are ours to make
+ *
+ * Text goes by DATA, whatever is offered: DATA travels in one group with its envelope, and the next envelope behind its
+ * body, so BDAT would save nothing. Only BODY=BINARYMIME goes by BDAT, in chunks of CLIENT_CHUNK_MAX bytes, the next one
+ * after the reply to the one before, so that a refusal comes between chunks; a small message is one chunk with LAST,
+ * behind which the next envelope travels as behind a final dot. All that is said of the final dot is true of BDAT LAST.
  *
  * The reply to a final dot behind which the next envelope travelled counts only when the replies to that envelope
  * have all come and are in order (or 421 ended them): a reply too many or too few shows there.
@@ -59,27 +77,52 @@ enum client_tls {
 struct client_config {
 	const char *ehlo_name; /* domain or address literal */
 	enum client_tls tls;
-	bool relay;    /* a smart host: refusals for want of authentication are the account's, not the message's */
-	unsigned auth; /* mechanisms allowed, SASL_BIT() of smtp/sasl.h; 0: no AUTH */
+	bool tls_unproven; /* TLS here proves nothing of the peer: opportunistic, or a line of the configuration waives the
+	                      check; then no message that requires TLS is sent */
+	bool relay;        /* a smart host: refusals for want of authentication are the account's, not the message's */
+	unsigned auth;     /* mechanisms allowed, SASL_BIT() of smtp/sasl.h; 0: no AUTH */
 	const char *user;
 	struct span secret;
-	bool pipelining;     /* use PIPELINING where offered; false for a host that once raised doubts */
-	bool pipeline_next;  /* the next envelope may travel behind a final dot; needs pipelining */
-	int64_t greeting_ms; /* wait for the greeting; 0: 5 min (RFC 5321, 4.5.3.2) */
-	int64_t command_ms;  /* wait for the reply to each command, and for TLS; 0: 5 min */
-	int64_t data_ms;     /* wait for each block of the body to be taken, and for the last reply; 0: 10 min */
-	int64_t quit_ms;     /* wait for the reply to QUIT; 0: 3 s */
+	bool pipelining;      /* use PIPELINING where offered; false for a host that once raised doubts */
+	bool pipeline_next;   /* the next envelope may travel behind a final dot; needs pipelining */
+	uint32_t chunk_bytes; /* of a BDAT chunk at most; 0: CLIENT_CHUNK_MAX */
+	int64_t greeting_ms;  /* wait for the greeting; 0: 5 min (RFC 5321, 4.5.3.2) */
+	int64_t command_ms;   /* wait for the reply to each command, and for TLS; 0: 5 min */
+	int64_t data_ms;      /* wait for each block of the body to be taken, and for the last reply; 0: 10 min */
+	int64_t quit_ms;      /* wait for the reply to QUIT; 0: 3 s */
+};
+
+enum { /* NOTIFY of RFC 3461, 4.1; 0: not said */
+       CLIENT_NOTIFY_NEVER = 1 << 0,
+       CLIENT_NOTIFY_SUCCESS = 1 << 1,
+       CLIENT_NOTIFY_FAILURE = 1 << 2,
+       CLIENT_NOTIFY_DELAY = 1 << 3,
 };
 
 struct client_rcpt {
 	const char *address; /* forward-path without <> */
+	const char *orcpt;   /* "rfc822;a@b", decoded; "" or NULL: none */
+	uint8_t notify;      /* CLIENT_NOTIFY_… */
 };
 
+enum client_content { CLIENT_7BIT, CLIENT_8BIT, CLIENT_BINARY }; /* what BODY= says */
+enum client_ret { CLIENT_RET_UNSAID, CLIENT_RET_FULL, CLIENT_RET_HDRS };
+enum client_by { CLIENT_BY_UNSAID, CLIENT_BY_RETURN, CLIENT_BY_NOTIFY };
+
 struct client_message {
-	const char *sender;  /* reverse-path without <>, "" for the null sender */
-	bool eight_bit;      /* the body has 8-bit bytes: BODY=8BITMIME where offered; sent as it is where not */
-	bool smtputf8;       /* needs SMTPUTF8 (RFC 6531); refused with our own words where it is not offered */
-	uint64_t size_bytes; /* of the body with CRLF line ends, as well as known; 0: unknown */
+	const char *sender; /* reverse-path without <>, "" for the null sender */
+	enum client_content content;
+	bool smtputf8;       /* has SMTPUTF8 (RFC 6531) */
+	bool header_is_8bit; /* with smtputf8: a header has bytes above 127, so a server without SMTPUTF8 gets none of it */
+	bool requiretls;     /* RFC 8689 */
+	int8_t priority;     /* MT-PRIORITY (RFC 6710), -9 to 9; 0: normal, not said */
+	enum client_ret ret; /* RFC 3461, 4.3 */
+	const char *envid;   /* RFC 3461, 4.4, decoded; "" or NULL: none */
+	enum client_by by;   /* RFC 2852 */
+	bool by_trace;       /* mode T beside it */
+	int64_t by_ms;       /* what is left when the message is given; may be negative with CLIENT_BY_NOTIFY */
+	/* Of the body with CRLF line ends, as well as known, 0: unknown; with CLIENT_BINARY exactly. */
+	uint64_t size_bytes;
 	const struct client_rcpt *rcpts;
 	size_t rcpt_count; /* 1 or more */
 	void *cookie;      /* the caller's */
@@ -96,8 +139,9 @@ enum client_phase {
 	CLIENT_AT_MAIL, /* also RSET */
 	CLIENT_AT_RCPT,
 	CLIENT_AT_DATA,
-	CLIENT_AT_BODY, /* between 354 and the final dot */
-	CLIENT_AT_DOT,  /* the final dot is sent */
+	CLIENT_AT_BODY, /* between 354 and the final dot, or inside a chunk */
+	CLIENT_AT_BDAT, /* a chunk that is not the last is sent */
+	CLIENT_AT_DOT,  /* the final dot, or BDAT LAST with its chunk, is sent */
 	CLIENT_AT_QUIT,
 };
 
@@ -156,9 +200,11 @@ struct client_peer {
 	struct span greeting; /* text of the greeting */
 	struct span hello;    /* text of the first line of the EHLO or HELO reply */
 	bool esmtp;
-	unsigned extensions;     /* EHLO_BIT() of smtp/ehlo.h */
-	unsigned auth_offered;   /* SASL_BIT() of those we know */
-	uint64_t size_max_bytes; /* 0: not said */
+	unsigned extensions;                     /* EHLO_BIT() of smtp/ehlo.h */
+	unsigned auth_offered;                   /* SASL_BIT() of those we know */
+	uint64_t size_max_bytes;                 /* 0: not said */
+	int64_t by_min_ms;                       /* of DELIVERBY; 0: not said */
+	uint32_t mail_max, rcpt_max, domain_max; /* LIMITS; 0: not said */
 	bool tls;
 	const char *auth_used; /* mechanism after success, or NULL */
 	unsigned messages;     /* finished, whatever became of them */
@@ -188,9 +234,10 @@ void client_tls_failed(struct client *c, struct span why, int64_t now_ms);
 bool client_is_ready(const struct client *c);
 void client_message(struct client *c, const struct client_message *message, int64_t now_ms);
 /* The next bytes of the body asked for by WANT_BODY, at most CLIENT_BODY_MAX; copied, dot-stuffed, line ends made
- * CRLF. One piece for one WANT_BODY; it comes again when there is room. When the session has failed meanwhile, this and
+ * CRLF; with CLIENT_BINARY as they are: they must be as many as size_bytes says, or the message is given up (TEMPORARY)
+ * and the connection with it. One piece for one WANT_BODY; it comes again when there is room. When the session has failed meanwhile, this and
  * the next two do nothing. */
-enum { CLIENT_BODY_MAX = 256 * 1024 };
+enum { CLIENT_BODY_MAX = 256 * 1024, CLIENT_CHUNK_MAX = 1024 * 1024 };
 void client_body(struct client *c, struct span bytes, int64_t now_ms);
 /* All of it was given (also straight behind the last piece): the message is completed. */
 void client_body_end(struct client *c, int64_t now_ms);

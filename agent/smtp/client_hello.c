@@ -123,6 +123,10 @@ static void on_hello(struct client *c, const struct reply *reply, int64_t now_ms
 		c->peer.extensions = c->offer.extensions;
 		c->peer.auth_offered = c->offer.auth;
 		c->peer.size_max_bytes = c->offer.size_bytes;
+		c->peer.by_min_ms = c->offer.by_min_ms;
+		c->peer.mail_max = c->offer.mail_max;
+		c->peer.rcpt_max = c->offer.rcpt_max;
+		c->peer.domain_max = c->offer.domain_max;
 		after_hello(c, now_ms);
 	} else if (reply->code < 400) {
 		client_state_doubt(c, "the server's reply does not belong to EHLO", now_ms);
@@ -204,6 +208,8 @@ void client_hello_secured(struct client *c, bool authentic)
 	c->peer.hello = SPAN("");
 	c->peer.extensions = c->peer.auth_offered = 0;
 	c->peer.size_max_bytes = 0;
+	c->peer.by_min_ms = 0;
+	c->peer.mail_max = c->peer.rcpt_max = c->peer.domain_max = 0;
 	reply_reset(&c->reader);
 	if (c->is_greeted)
 		say_hello(c, "EHLO", CLIENT_STATE_EHLO);

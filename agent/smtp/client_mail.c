@@ -1,6 +1,7 @@
 #include "smtp/client_mail.h"
 
 #include <assert.h>
+#include <inttypes.h>
 
 #include "smtp/verdict.h"
 
@@ -15,7 +16,8 @@ bool client_mail_has_room(struct client *c, bool *out_ahead)
 
 	if (c->state != CLIENT_STATE_OPEN || c->quits || c->is_failing || younger->state != TRANSACTION_FREE)
 		return false;
-	*out_ahead = older->state == TRANSACTION_BODY || older->state == TRANSACTION_DOT;
+	*out_ahead = older->state == TRANSACTION_BODY || older->state == TRANSACTION_CHUNK ||
+		     older->state == TRANSACTION_DOT;
 	if (*out_ahead)
 		return is_pipelining(c) && c->config.pipeline_next;
 	return older->state == TRANSACTION_FREE || older->state == TRANSACTION_SETTLED;
@@ -28,8 +30,16 @@ static void write_commands(struct client *c, struct transaction *t, int64_t now_
 		client_state_doubt(c, "the server spoke before it was asked", now_ms);
 		return;
 	}
-	while (transaction_write(t, &c->offer, &c->out) && is_pipelining(c))
+	while (transaction_write(t, &c->offer, now_ms, &c->out) && is_pipelining(c))
 		;
+}
+
+/* What was just written ends something that will be answered. */
+static void mark_end(struct client *c, struct transaction *t)
+{
+	t->sent++;
+	c->out_end = c->out.len;
+	c->end_is_held = true;
 }
 
 static void write_dot(struct client *c, struct transaction *t, struct span dot)
@@ -37,9 +47,7 @@ static void write_dot(struct client *c, struct transaction *t, struct span dot)
 	bool ok = buf_append_span(&c->out, dot);
 
 	assert(ok); /* there is room for it behind any body */
-	t->sent++;
-	c->out_dot = c->out.len;
-	c->dot_is_held = true;
+	mark_end(c, t);
 }
 
 void client_mail_begin(struct client *c, const struct client_message *message, int64_t now_ms)
@@ -47,11 +55,20 @@ void client_mail_begin(struct client *c, const struct client_message *message, i
 	struct transaction *older = client_state_older(c);
 	struct transaction *t = older->state == TRANSACTION_FREE ? older : client_state_younger(c);
 
-	transaction_begin(t, message, c->needs_reset, &c->offer);
+	struct transaction_terms terms = {
+		.offer = &c->offer,
+		.is_proven = c->is_tls && c->is_authentic && !c->config.tls_unproven,
+		.with_reset = c->needs_reset,
+		.now_ms = now_ms,
+	};
+
+	transaction_begin(t, message, &terms);
 	if (t->state == TRANSACTION_SETTLED)
 		return;
 	c->needs_reset = false;
-	if (t == older || older->state != TRANSACTION_BODY)
+	if (++c->mails == c->offer.mail_max)
+		c->quits = true; /* RFC 9422: one more would be refused */
+	if (t == older || (older->state != TRANSACTION_BODY && older->state != TRANSACTION_CHUNK))
 		write_commands(c, t, now_ms);
 }
 
@@ -64,6 +81,101 @@ void client_mail_complete(struct client *c, int64_t now_ms)
 	if (next->state == TRANSACTION_QUEUED)
 		write_commands(c, next, now_ms);
 }
+
+/* ---------------------------------------------------------------- by BDAT (RFC 3030) */
+
+bool client_mail_is_in_chunks(struct client *c)
+{
+	const struct transaction *t = client_state_older(c);
+
+	return t->is_chunked && (t->state == TRANSACTION_BODY || t->state == TRANSACTION_CHUNK);
+}
+
+static void begin_chunk(struct client *c)
+{
+	bool is_last = c->body_left <= c->config.chunk_bytes, ok;
+
+	c->chunk_left = is_last ? c->body_left : c->config.chunk_bytes;
+	ok = buf_printf(&c->out, "BDAT %" PRIu64 "%s\r\n", c->chunk_left, is_last ? " LAST" : "");
+	assert(ok); /* at most GROUP_MIN bytes were left in it */
+}
+
+static void end_chunk(struct client *c, struct transaction *t, int64_t now_ms)
+{
+	struct transaction *next = client_state_younger(c);
+
+	mark_end(c, t);
+	t->state = c->body_left ? TRANSACTION_CHUNK : TRANSACTION_DOT;
+	if (t->state == TRANSACTION_DOT && next->state == TRANSACTION_QUEUED)
+		write_commands(c, next, now_ms);
+}
+
+/* What the chunk at hand takes, at most to its end; returns the rest. */
+static struct span put(struct client *c, struct transaction *t, struct span bytes, int64_t now_ms)
+{
+	struct span part;
+	bool ok;
+
+	if (c->chunk_left == 0)
+		begin_chunk(c);
+	part = span_first(bytes, c->chunk_left < bytes.len ? (size_t)c->chunk_left : bytes.len);
+	ok = buf_append_span(&c->out, part);
+	assert(ok);
+	c->chunk_left -= part.len;
+	c->body_left -= part.len;
+	if (c->chunk_left == 0)
+		end_chunk(c, t, now_ms);
+	return span_from(bytes, part.len);
+}
+
+/* What was announced cannot be taken back: only the end of the connection ends such a chunk. */
+static void give_up(struct client *c, int64_t now_ms)
+{
+	struct client_state_ending how = { .in_body = CLIENT_TEMPORARY, .at_dot = CLIENT_DOUBTFUL };
+
+	c->failure.phase = CLIENT_AT_BODY;
+	c->failure.reply.text = SPAN("the message is not as long as was announced");
+	client_state_end(c, how, now_ms);
+}
+
+void client_mail_chunk(struct client *c, struct span bytes, int64_t now_ms)
+{
+	struct transaction *t = client_state_older(c);
+
+	if (bytes.len > c->body_left) {
+		give_up(c, now_ms);
+		return;
+	}
+	if (bytes.len)
+		bytes = put(c, t, bytes, now_ms);
+	buf_append_span(&c->rest, bytes); /* fits: it is a part of one piece */
+	c->body_is_due = t->state == TRANSACTION_BODY;
+}
+
+void client_mail_chunks_end(struct client *c, int64_t now_ms)
+{
+	c->body_is_asked = c->body_is_due = false;
+	if (c->rest.len != c->body_left)
+		give_up(c, now_ms);
+	client_state_rearm(c, now_ms);
+}
+
+/* The first chunk may begin, or the next one. */
+static void go_on_with_chunks(struct client *c, struct transaction *t, int64_t now_ms)
+{
+	if (transaction_chunks(t) == 0) {
+		c->body_left = t->message->size_bytes;
+		c->chunk_left = 0;
+	}
+	if (!buf_is_empty(&c->rest) || c->body_left == 0) {
+		struct span left = put(c, t, buf_span(&c->rest), now_ms);
+
+		buf_consume(&c->rest, c->rest.len - left.len);
+	}
+	c->body_is_due = t->state == TRANSACTION_BODY;
+}
+
+/* ---------------------------------------------------------------- replies */
 
 /* An answered dot stands when what travelled behind it was answered in good order, too. */
 static bool is_count_proven(const struct transaction *behind)
@@ -97,16 +209,45 @@ static void go_on(struct client *c, struct transaction *t, int64_t now_ms)
 		c->needs_reset = transaction_is_left_open(t);
 	if (client_state_owed(c))
 		return;
+	/* A refused chunk leaves behind what was to travel with the last one. */
+	if (!c->is_failing && t->state == TRANSACTION_SETTLED && t == older &&
+	    client_state_younger(c)->state == TRANSACTION_QUEUED) {
+		t = client_state_younger(c);
+		if (c->needs_reset)
+			transaction_reset_first(t);
+		c->needs_reset = false;
+		write_commands(c, t, now_ms);
+		return;
+	}
 	if (c->is_failing)
 		end_failing(c, t, now_ms);
 	else if (t->state == TRANSACTION_ENVELOPE)
 		write_commands(c, t, now_ms);
 	else if (t->state == TRANSACTION_EMPTY_DOT)
 		write_dot(c, t, SPAN(".\r\n"));
-	else if (t->state == TRANSACTION_BODY) {
+	else if (t->state == TRANSACTION_BODY && t->is_chunked) {
+		go_on_with_chunks(c, t, now_ms);
+	} else if (t->state == TRANSACTION_BODY) {
 		dot_encode_init(&c->dot);
 		c->body_is_due = true;
 	}
+}
+
+/* The server does not want the rest of a chunk, and would have it all the same (RFC 3030, 2): faster is a new
+ * connection. As it came early, it may be about something else, and refuses nothing for good. */
+static void on_early_refusal(struct client *c, const struct reply *reply, int64_t now_ms)
+{
+	struct client_state_ending how = { .in_body = CLIENT_UNTRIED, .at_dot = CLIENT_DOUBTFUL };
+
+	transaction_settle(client_state_older(c), CLIENT_TEMPORARY, CLIENT_AT_BDAT, reply);
+	c->failure.phase = CLIENT_AT_IDLE;
+	c->failure.reply.text = SPAN("the connection ended with the message before");
+	client_state_end(c, how, now_ms);
+}
+
+static bool is_inside_chunk(struct client *c)
+{
+	return client_state_older(c)->is_chunked && (c->chunk_left > 0 || c->end_is_held);
 }
 
 /* Nobody asked, or the message that it would be about is not yet complete. */
@@ -132,6 +273,10 @@ void client_mail_reply(struct client *c, const struct reply *reply, int64_t now_
 	enum client_phase phase = client_state_phase(c);
 	enum client_object object = CLIENT_LANE;
 
+	if (phase == CLIENT_AT_BODY && is_inside_chunk(c) && reply->code >= 400 && reply->code != 421) {
+		on_early_refusal(c, reply, now_ms);
+		return;
+	}
 	if (!t || phase == CLIENT_AT_BODY) {
 		on_surplus(c, reply, phase, now_ms);
 		return;

@@ -50,7 +50,7 @@ enum client_phase client_state_phase(struct client *c)
 	case CLIENT_STATE_OPEN:
 	case CLIENT_STATES: break;
 	}
-	if (c->dot_is_held || client_state_older(c)->state == TRANSACTION_BODY)
+	if (c->end_is_held || client_state_older(c)->state == TRANSACTION_BODY)
 		return CLIENT_AT_BODY;
 	return t ? transaction_phase(t) : CLIENT_AT_IDLE;
 }
@@ -61,6 +61,7 @@ static int64_t patience(struct client *c)
 	case CLIENT_AT_IDLE: return INT64_MAX;
 	case CLIENT_AT_GREETING: return c->config.greeting_ms;
 	case CLIENT_AT_BODY:
+	case CLIENT_AT_BDAT:
 	case CLIENT_AT_DOT: return c->config.data_ms;
 	/* Closed: there is something to hand out, and a driver whose output is stuck must hear of it. */
 	case CLIENT_AT_QUIT: return c->state == CLIENT_STATE_QUIT ? c->config.quit_ms : 0;
@@ -92,8 +93,9 @@ void client_state_drop_output(struct client *c)
 	c->is_secret = false;
 	buf_clear(&c->out);
 	buf_clear(&c->sending);
-	c->handed = c->out_dot = c->sending_dot = 0;
-	c->dot_is_held = false;
+	buf_clear(&c->rest);
+	c->handed = c->out_end = c->sending_end = 0;
+	c->end_is_held = false;
 }
 
 static void end_transaction(struct client *c, struct transaction *t, struct client_state_ending how)
@@ -108,12 +110,13 @@ static void end_transaction(struct client *c, struct transaction *t, struct clie
 	switch (t->state) {
 	case TRANSACTION_DOT:
 	case TRANSACTION_ANSWERED:
-		/* A held dot is this one's: the younger one's envelope cannot have been answered before it was sent. */
-		phase = c->dot_is_held ? CLIENT_AT_BODY : CLIENT_AT_DOT;
-		outcome = c->dot_is_held ? how.in_body : how.at_dot;
+		/* A held end is this one's: the younger one's envelope cannot have been answered before it was sent. */
+		phase = c->end_is_held ? CLIENT_AT_BODY : CLIENT_AT_DOT;
+		outcome = c->end_is_held ? how.in_body : how.at_dot;
 		break;
 	case TRANSACTION_BODY:
-		phase = CLIENT_AT_BODY;
+	case TRANSACTION_CHUNK:
+		phase = t->state == TRANSACTION_CHUNK && !c->end_is_held ? CLIENT_AT_BDAT : CLIENT_AT_BODY;
 		outcome = how.in_body;
 		break;
 	case TRANSACTION_FREE:

@@ -45,9 +45,9 @@ struct client {
 	struct buf out;     /* composed, not yet handed out */
 	struct buf sending; /* being handed out in pieces */
 	size_t handed;      /* bytes of it */
-	size_t out_dot;     /* where a final dot in `out` ends; 0: none in it */
-	size_t sending_dot;
-	bool dot_is_held; /* a final dot was composed and is not yet handed out whole */
+	size_t out_end;     /* where a final dot or a chunk in `out` ends; 0: none does */
+	size_t sending_end;
+	bool end_is_held; /* such an end was composed and is not yet handed out */
 	bool is_secret;   /* `out` or `sending` may hold one */
 
 	struct ehlo offer;
@@ -62,9 +62,13 @@ struct client {
 	size_t first;      /* which of them is the older */
 	bool slot_is_over; /* the older one's CLIENT_MESSAGE_DONE was handed out */
 	bool needs_reset, quits, no_pipelining;
+	uint32_t mails;          /* MAIL commands so far */
 	enum client_ready ready; /* as said */
 	struct dot_encoder dot;
 	bool body_is_due, body_is_asked;
+	/* Of a body that goes by BDAT: what its chunk and all of it still lack, and what came for the next chunk already. */
+	uint64_t chunk_left, body_left;
+	struct buf rest;
 
 	struct buf words; /* text of the failure */
 	struct client_failure failure;

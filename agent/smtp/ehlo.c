@@ -9,7 +9,7 @@ static const struct span keywords[] = {
 #undef X
 };
 
-enum { KEYWORD_COUNT = sizeof(keywords) / sizeof(keywords[0]) };
+enum { KEYWORD_COUNT = sizeof(keywords) / sizeof(keywords[0]), LIMIT_MAX = 999999, BY_MAX_S = 999999999 };
 
 static struct span take_word(struct span *s)
 {
@@ -34,6 +34,53 @@ static unsigned mechanisms(struct span names)
 	return mask;
 }
 
+/* RFC 9422, 3: "RCPTMAX=20"; others mean nothing to us, and a limit of none at all is a mistake. */
+static void parse_limit(struct span word, struct ehlo *out)
+{
+	struct span name = span_first(word, span_find(word, '='));
+	uint64_t number;
+
+	if (!text_number(span_from(word, name.len + 1), LIMIT_MAX, &number) || number == 0)
+		return;
+	if (span_equals_fold(name, SPAN("MAILMAX")))
+		out->mail_max = (uint32_t)number;
+	else if (span_equals_fold(name, SPAN("RCPTMAX")))
+		out->rcpt_max = (uint32_t)number;
+	else if (span_equals_fold(name, SPAN("RCPTDOMAINMAX")))
+		out->domain_max = (uint32_t)number;
+}
+
+static void parse_arguments(enum ehlo_extension extension, struct span rest, struct ehlo *out)
+{
+	uint64_t number;
+
+	switch (extension) {
+	case EHLO_AUTH: out->auth |= mechanisms(rest); break;
+	case EHLO_SIZE:
+		if (!text_number(take_word(&rest), UINT64_MAX, &out->size_bytes))
+			out->size_bytes = 0; /* RFC 1870, 4: no number is no fixed limit */
+		break;
+	case EHLO_DELIVERBY:
+		if (text_number(take_word(&rest), BY_MAX_S, &number))
+			out->by_min_ms = (int64_t)number * 1000;
+		break;
+	case EHLO_LIMITS:
+		for (struct span word = take_word(&rest); word.len; word = take_word(&rest))
+			parse_limit(word, out);
+		break;
+	case EHLO_PIPELINING:
+	case EHLO_8BITMIME:
+	case EHLO_STARTTLS:
+	case EHLO_ENHANCEDSTATUSCODES:
+	case EHLO_SMTPUTF8:
+	case EHLO_DSN:
+	case EHLO_CHUNKING:
+	case EHLO_BINARYMIME:
+	case EHLO_REQUIRETLS:
+	case EHLO_MT_PRIORITY: break;
+	}
+}
+
 static void parse_line(struct span line, struct ehlo *out)
 {
 	static const struct span old_auth = { "AUTH=", 5 };
@@ -52,10 +99,7 @@ static void parse_line(struct span line, struct ehlo *out)
 	if (i == KEYWORD_COUNT)
 		return;
 	out->extensions |= EHLO_BIT(i);
-	if (i == EHLO_AUTH)
-		out->auth |= mechanisms(line);
-	else if (i == EHLO_SIZE && !text_number(take_word(&line), UINT64_MAX, &out->size_bytes))
-		out->size_bytes = 0; /* RFC 1870, 4: no number is no fixed limit */
+	parse_arguments((enum ehlo_extension)i, line, out);
 }
 
 struct ehlo ehlo_parse(struct span lines)

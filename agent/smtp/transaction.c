@@ -1,10 +1,19 @@
 #include "smtp/transaction.h"
 
 #include <assert.h>
-#include <inttypes.h>
 #include <stdio.h>
 
-enum { NUMBER_RSET, NUMBER_MAIL, NUMBER_RCPT, WORDS_MAX = 256 * 1024, ADDRESS_MAX = 512, ASKED_MAX = 4000 };
+#include "smtp/address.h"
+#include "smtp/passing.h"
+
+enum {
+	NUMBER_RSET,
+	NUMBER_MAIL,
+	NUMBER_RCPT,
+	WORDS_MAX = 256 * 1024,
+	ASKED_MAX = 4000,
+	DOMAINS_COUNTED = TRANSACTION_DOMAINS,
+};
 
 static size_t number_data(const struct transaction *t)
 {
@@ -60,79 +69,95 @@ static void decide_rest(struct transaction *t, enum client_outcome outcome, enum
 			decide(&t->rcpts[i], outcome, phase, kept);
 }
 
-/* The bytes of an address go into a command: whatever its history, it must not be able to end its path or line. */
-static bool is_sendable(const char *address, bool utf8)
+/* Whether one more recipient keeps to what the server says it takes (RFC 9422). */
+static bool has_room(struct transaction *t, const struct ehlo *offer, const char *address)
 {
-	bool quoted = false;
-	size_t i = 0;
+	struct span domain = address_domain(span_str(address));
 
-	for (; address[i]; i++) {
-		unsigned char c = (unsigned char)address[i];
+	if (t->asked == ASKED_MAX || (offer->rcpt_max && t->asked >= offer->rcpt_max))
+		return false;
+	if (offer->domain_max == 0 || offer->domain_max > DOMAINS_COUNTED)
+		return true;
+	for (size_t i = 0; i < t->domain_count; i++)
+		if (address_same_domain(t->domains[i], domain))
+			return true;
+	if (t->domain_count == offer->domain_max)
+		return false;
+	t->domains[t->domain_count++] = domain;
+	return true;
+}
 
-		if (i >= ADDRESS_MAX || c < 0x20 || c == 0x7f || (c >= 0x80 && !utf8))
-			return false;
-		if (c == '"')
-			quoted = !quoted;
-		else if (quoted && c == '\\' && address[i + 1] >= 0x20 && address[i + 1] != 0x7f)
-			i++;
-		else if (!quoted && (c == ' ' || c == '<' || c == '>'))
-			return false;
+/* The recipient gets a command, or an outcome at once. */
+static void ask(struct transaction *t, size_t i, const struct ehlo *offer)
+{
+	struct reply own = { .text = SPAN("the recipient's address cannot be sent in SMTP") };
+	struct reply surplus = { .text = SPAN("more recipients than fit in one transaction") };
+	const char *address = t->message->rcpts[i].address;
+
+	address = *address ? passing_address(address, t->with_utf8, &t->words, &own.status) : NULL;
+	if (own.status.subject == 6)
+		own.text = SPAN("the recipient's address is internationalized and cannot be sent without SMTPUTF8");
+	if (!address) {
+		decide(&t->rcpts[i], CLIENT_PERMANENT, CLIENT_AT_RCPT, keep(t, &own));
+	} else if (has_room(t, offer, address)) {
+		t->rcpts[i].address = address;
+		t->order[t->asked++] = i;
+	} else {
+		decide(&t->rcpts[i], CLIENT_UNTRIED, CLIENT_AT_IDLE, keep(t, &surplus));
 	}
-	return !quoted;
 }
 
 /* Why this server can never take the message, in our own words. */
-static bool is_unacceptable(const struct client_message *m, const struct ehlo *offer, char text[160],
-			    struct reply_status *out)
+static bool is_refused(struct transaction *t, const struct transaction_terms *terms, struct passing_refusal *out)
 {
-	bool utf8 = offer->extensions & EHLO_BIT(EHLO_SMTPUTF8);
+	const struct passing_server server = { .offer = terms->offer, .is_proven = terms->is_proven };
+	const char *sender = t->message->sender;
 
-	if (offer->extensions & EHLO_BIT(EHLO_SIZE) && offer->size_bytes && m->size_bytes > offer->size_bytes) {
-		snprintf(text, 160, "the message has %" PRIu64 " bytes, the server takes at most %" PRIu64,
-			 m->size_bytes, offer->size_bytes);
-		*out = (struct reply_status){ 5, 3, 4 };
-	} else if (m->smtputf8 && !utf8) {
-		snprintf(text, 160, "the message has an internationalized address, the server does not take those");
-		*out = (struct reply_status){ 5, 6, 7 };
-	} else if (!is_sendable(m->sender, m->smtputf8)) {
-		snprintf(text, 160, "the sender's address cannot be sent in SMTP");
-		*out = (struct reply_status){ 5, 1, 7 };
-	} else {
+	if (!passing_allows(t->message, &server, t->message->by_ms, out))
+		return true;
+	t->sender = *sender ? passing_address(sender, t->with_utf8, &t->words, &out->status) : "";
+	if (t->sender)
 		return false;
+	if (out->status.subject == 6) {
+		snprintf(out->text, sizeof out->text,
+			 "the sender's address is internationalized and cannot be sent without SMTPUTF8");
+	} else {
+		out->status = (struct reply_status){ 5, 1, 7 };
+		snprintf(out->text, sizeof out->text, "the sender's address cannot be sent in SMTP");
 	}
 	return true;
 }
 
-void transaction_begin(struct transaction *t, const struct client_message *message, bool with_reset,
-		       const struct ehlo *offer)
+void transaction_begin(struct transaction *t, const struct client_message *message,
+		       const struct transaction_terms *terms)
 {
-	struct reply own = { .text = SPAN("the recipient's address cannot be sent in SMTP"), .status = { 5, 1, 3 } };
-	struct reply surplus = { .text = SPAN("more recipients than fit in one transaction") };
-	char text[160];
+	struct passing_refusal refusal = { 0 };
+	struct reply own;
 
 	assert(t->state == TRANSACTION_FREE);
 	t->state = TRANSACTION_QUEUED;
 	t->message = message;
+	t->is_chunked = passing_by_chunks(message);
+	t->with_utf8 = passing_with_utf8(message, terms->offer);
+	t->by_at_ms = terms->now_ms + message->by_ms;
 	t->rcpts = mem_calloc(message->rcpt_count, sizeof(*t->rcpts));
 	t->order = mem_calloc(message->rcpt_count, sizeof(*t->order));
-	t->sent = t->answered = with_reset ? NUMBER_RSET : NUMBER_MAIL;
-	if (is_unacceptable(message, offer, text, &own.status)) {
-		own.text = span_str(text);
+	t->sent = t->answered = terms->with_reset ? NUMBER_RSET : NUMBER_MAIL;
+	if (is_refused(t, terms, &refusal)) {
+		own = (struct reply){ .text = span_str(refusal.text), .status = refusal.status };
 		transaction_settle(t, CLIENT_PERMANENT, CLIENT_AT_MAIL, &own);
 		return;
 	}
-	for (size_t i = 0; i < message->rcpt_count; i++) {
-		const char *address = message->rcpts[i].address;
-
-		if (t->asked == ASKED_MAX)
-			decide(&t->rcpts[i], CLIENT_UNTRIED, CLIENT_AT_IDLE, keep(t, &surplus));
-		else if (*address && is_sendable(address, message->smtputf8))
-			t->order[t->asked++] = i;
-		else
-			decide(&t->rcpts[i], CLIENT_PERMANENT, CLIENT_AT_RCPT, keep(t, &own));
-	}
+	for (size_t i = 0; i < message->rcpt_count; i++)
+		ask(t, i, terms->offer);
 	if (t->asked == 0)
-		transaction_settle(t, CLIENT_PERMANENT, CLIENT_AT_RCPT, &own);
+		transaction_settle(t, CLIENT_PERMANENT, CLIENT_AT_RCPT, NULL);
+}
+
+void transaction_reset_first(struct transaction *t)
+{
+	assert(t->state == TRANSACTION_QUEUED && t->sent == NUMBER_MAIL);
+	t->sent = t->answered = NUMBER_RSET;
 }
 
 enum client_phase transaction_phase(const struct transaction *t)
@@ -143,6 +168,8 @@ enum client_phase transaction_phase(const struct transaction *t)
 		return CLIENT_AT_MAIL;
 	if (t->answered < number_data(t))
 		return CLIENT_AT_RCPT;
+	if (t->is_chunked)
+		return t->state == TRANSACTION_CHUNK ? CLIENT_AT_BDAT : CLIENT_AT_DOT;
 	return t->answered == number_data(t) ? CLIENT_AT_DATA : CLIENT_AT_DOT;
 }
 
@@ -151,33 +178,27 @@ bool transaction_is_owed(const struct transaction *t)
 	return t->answered < t->sent;
 }
 
-static bool write_mail(const struct client_message *m, const struct ehlo *offer, struct buf *out)
+static bool write_rcpt(const struct transaction *t, size_t i, const struct ehlo *offer, struct buf *out)
 {
-	bool ok = buf_printf(out, "MAIL FROM:<%s>", m->sender);
+	size_t n = t->order[i];
 
-	if (ok && offer->extensions & EHLO_BIT(EHLO_SIZE) && m->size_bytes)
-		ok = buf_printf(out, " SIZE=%" PRIu64, m->size_bytes);
-	if (ok && offer->extensions & EHLO_BIT(EHLO_8BITMIME) && m->eight_bit)
-		ok = buf_append_str(out, " BODY=8BITMIME");
-	if (ok && m->smtputf8)
-		ok = buf_append_str(out, " SMTPUTF8");
-	return ok && buf_append_str(out, "\r\n");
+	return passing_rcpt(out, &t->message->rcpts[n], t->rcpts[n].address, offer, t->with_utf8);
 }
 
-bool transaction_write(struct transaction *t, const struct ehlo *offer, struct buf *out)
+bool transaction_write(struct transaction *t, const struct ehlo *offer, int64_t now_ms, struct buf *out)
 {
 	size_t number = t->sent;
 	bool ok;
 
 	assert(t->state == TRANSACTION_QUEUED || t->state == TRANSACTION_ENVELOPE);
-	if (number > number_data(t))
+	if (number > number_data(t) || (t->is_chunked && number == number_data(t)))
 		return false;
 	if (number == NUMBER_RSET)
 		ok = buf_append_str(out, "RSET\r\n");
 	else if (number == NUMBER_MAIL)
-		ok = write_mail(t->message, offer, out);
+		ok = passing_mail(out, t->message, t->sender, offer, t->by_at_ms - now_ms);
 	else if (number < number_data(t))
-		ok = buf_printf(out, "RCPT TO:<%s>\r\n", t->message->rcpts[t->order[number - NUMBER_RCPT]].address);
+		ok = write_rcpt(t, number - NUMBER_RCPT, offer, out);
 	else
 		ok = buf_append_str(out, "DATA\r\n");
 	assert(ok); /* addresses and their number are bounded */
@@ -268,6 +289,24 @@ static void to_data(struct transaction *t, enum verdict verdict, const struct re
 		transaction_settle(t, refusal(verdict), CLIENT_AT_DATA, reply);
 }
 
+/* Where no DATA asks for the body, it may follow when all recipients are answered. */
+static void to_last_rcpt(struct transaction *t)
+{
+	if (!t->is_chunked || t->answered != number_data(t) || t->accepted == 0)
+		return;
+	end_envelope(t);
+	t->state = TRANSACTION_BODY;
+}
+
+/* A chunk that is not the last: after a refusal the message is over (RFC 3030, 2). */
+static void to_chunk(struct transaction *t, enum verdict verdict, const struct reply *reply)
+{
+	if (verdict == VERDICT_OK)
+		t->state = TRANSACTION_BODY;
+	else
+		transaction_settle(t, refusal(verdict), CLIENT_AT_BDAT, reply);
+}
+
 static void to_dot(struct transaction *t, enum verdict verdict, const struct reply *reply)
 {
 	t->dot_answered = true;
@@ -342,11 +381,20 @@ enum transaction_news transaction_reply(struct transaction *t, const struct repl
 		to_mail(t, verdict, reply);
 	else if (number < number_data(t))
 		to_rcpt(t, number - NUMBER_RCPT, verdict, reply);
-	else if (number == number_data(t))
+	else if (t->state == TRANSACTION_CHUNK)
+		to_chunk(t, verdict, reply);
+	else if (number == number_data(t) && !t->is_chunked)
 		to_data(t, verdict, reply);
 	else
 		to_dot(t, verdict, reply);
+	if (number < number_data(t))
+		to_last_rcpt(t);
 	return news;
+}
+
+size_t transaction_chunks(const struct transaction *t)
+{
+	return t->is_chunked && t->sent > number_data(t) ? t->sent - number_data(t) : 0;
 }
 
 void transaction_settle(struct transaction *t, enum client_outcome outcome, enum client_phase phase,

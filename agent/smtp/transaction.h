@@ -6,8 +6,9 @@
  * Never:   decides about the session: it says what a reply means for it, and the client decides.
  * Threads: any, one object per thread.
  *
- * Its commands are numbered: 0 RSET, 1 MAIL, 2 … n+1 RCPT, n+2 DATA, n+3 the final dot. `sent` of them are on their
- * way, `answered` have their reply; the next reply belongs to number `answered`, and there must be one.
+ * Its commands are numbered: 0 RSET, 1 MAIL, 2 … n+1 RCPT, n+2 DATA, n+3 the final dot; where the body goes by BDAT,
+ * n+2 and those behind it are chunks. `sent` of them are on their way, `answered` have their reply; the next reply belongs
+ * to number `answered`, and there must be one. Of chunks one at a time is unanswered, and counts as sent when it is whole.
  */
 #ifndef SMTP_TRANSACTION_H
 #define SMTP_TRANSACTION_H
@@ -21,18 +22,22 @@
 #include "smtp/ehlo.h"
 #include "smtp/verdict.h"
 
+enum { TRANSACTION_DOMAINS = 32 }; /* a limit of domains above this is not counted */
+
 enum transaction_state {
 	TRANSACTION_FREE,
 	TRANSACTION_QUEUED,    /* taken; no command is written yet */
 	TRANSACTION_ENVELOPE,  /* commands up to DATA are being sent and answered */
-	TRANSACTION_BODY,      /* 354 came */
+	TRANSACTION_BODY,      /* 354 came, or it goes by BDAT and a chunk may begin or go on */
+	TRANSACTION_CHUNK,     /* a chunk is written that is not the last */
 	TRANSACTION_EMPTY_DOT, /* 354 came although no recipient was accepted: a lone dot was sent */
-	TRANSACTION_DOT,       /* the final dot is written */
+	TRANSACTION_DOT,       /* the final dot is written, or the last chunk */
 	TRANSACTION_ANSWERED,  /* the final dot was answered, but the count is not yet proven */
 	TRANSACTION_SETTLED,   /* every recipient has its outcome */
 };
 
 struct transaction_rcpt {
+	const char *address; /* as sent */
 	enum client_outcome outcome;
 	enum client_phase phase;
 	struct reply reply;
@@ -50,6 +55,11 @@ struct transaction {
 	size_t accepted; /* recipients */
 	bool mail_accepted, mail_refused, dot_answered;
 	bool refusals_are_final; /* replies to RCPT may be handed out */
+	bool is_chunked, with_utf8;
+	const char *sender; /* as sent */
+	int64_t by_at_ms;   /* when the time to deliver by is over */
+	struct span domains[TRANSACTION_DOMAINS];
+	size_t domain_count;
 	struct mem_arena words;
 	size_t cursor; /* results before it are handed out or undecided */
 };
@@ -67,10 +77,19 @@ enum transaction_news {
 
 void transaction_init(struct transaction *t);
 void transaction_fini(struct transaction *t);
-/* Takes a message. Recipients that this server can never take (RFC 1870, 6.1; RFC 6531, 3.5) are decided at once; when
- * none is left it is settled. */
-void transaction_begin(struct transaction *t, const struct client_message *message, bool with_reset,
-		       const struct ehlo *offer);
+/* Where it is begun. */
+struct transaction_terms {
+	const struct ehlo *offer;
+	bool is_proven; /* passing.h */
+	bool with_reset;
+	int64_t now_ms;
+};
+/* Takes a message. Recipients that this server can never take (passing.h) are decided at once; when none is left it is
+ * settled. */
+void transaction_begin(struct transaction *t, const struct client_message *message,
+		       const struct transaction_terms *terms);
+/* The message before it left its transaction open: RSET goes first after all. Before its first command. */
+void transaction_reset_first(struct transaction *t);
 /* After its last result: the slot is free. */
 void transaction_end(struct transaction *t);
 
@@ -79,7 +98,7 @@ enum client_phase transaction_phase(const struct transaction *t);
 /* A reply is owed by the server. */
 bool transaction_is_owed(const struct transaction *t);
 /* Writes the next command, at most DATA. False when none is left. */
-bool transaction_write(struct transaction *t, const struct ehlo *offer, struct buf *out);
+bool transaction_write(struct transaction *t, const struct ehlo *offer, int64_t now_ms, struct buf *out);
 /* All that was sent is answered, and the rest of the envelope makes no sense any more: transaction_close(). */
 bool transaction_is_hopeless(const struct transaction *t);
 /* Settles a hopeless one. */
@@ -89,6 +108,9 @@ bool transaction_is_left_open(const struct transaction *t);
 
 enum transaction_news transaction_reply(struct transaction *t, const struct reply *reply,
 					struct verdict_context context);
+
+/* Chunks written so far, the one at hand apart. */
+size_t transaction_chunks(const struct transaction *t);
 
 /* Decides all recipients that have no outcome yet (reply NULL: there are none), and is settled. */
 void transaction_settle(struct transaction *t, enum client_outcome outcome, enum client_phase phase,

@@ -5,7 +5,8 @@
 #define AT(phase) (1u << CLIENT_AT_##phase)
 
 enum {
-	TRANSACTION = AT(MAIL) | AT(RCPT) | AT(DATA) | AT(DOT),
+	TRANSACTION = AT(MAIL) | AT(RCPT) | AT(DATA) | AT(BDAT) | AT(DOT),
+	CONTENT = AT(DATA) | AT(BDAT) | AT(DOT),
 	BEFORE_MAIL = AT(GREETING) | AT(EHLO) | AT(STARTTLS),
 };
 
@@ -94,8 +95,7 @@ static const struct row {
 	enum verdict verdict;
 } rows[] = {
 	/* A quota is often said with 421, 450, 550 or 554 alike; whose it is, the words tell. */
-	{ AT(AUTH) | AT(MAIL) | AT(DATA) | AT(DOT), 400, 599, RELAY | NOT_MAILBOX, words_quota, NULL,
-	  VERDICT_THROTTLED },
+	{ AT(AUTH) | AT(MAIL) | CONTENT, 400, 599, RELAY | NOT_MAILBOX, words_quota, NULL, VERDICT_THROTTLED },
 	{ AT(RCPT), 400, 599, RELAY | NOT_MAILBOX, words_quota, words_other_quota, VERDICT_THROTTLED },
 	{ ~0u, 421, 421, 0, NULL, NULL, VERDICT_CLOSING },
 	{ BEFORE_MAIL, 400, 599, 0, NULL, NULL, VERDICT_LANE },
@@ -109,7 +109,7 @@ static const struct row {
 	{ TRANSACTION, 534, 535, RELAY, NULL, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 538, 538, RELAY, NULL, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 500, 599, RELAY | STRANGER, words_auth, NULL, VERDICT_PARKED },
-	{ AT(MAIL) | AT(DATA) | AT(DOT), 500, 599, RELAY, words_account, NULL, VERDICT_PARKED },
+	{ AT(MAIL) | CONTENT, 500, 599, RELAY, words_account, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 503, 503, 0, NULL, NULL, VERDICT_SEQUENCE },
 	{ AT(RCPT), 452, 452, UNSAID_OR_5_3, words_too_many, NULL, VERDICT_TOO_MANY },
 	{ AT(RCPT), 552, 552, UNSAID_OR_5_3, NULL, words_other_quota, VERDICT_TOO_MANY },
@@ -121,7 +121,8 @@ static const struct hope {
 } hopes[] = {
 	[CLIENT_AT_GREETING] = { 220, 220 }, [CLIENT_AT_EHLO] = { 250, 250 }, [CLIENT_AT_STARTTLS] = { 220, 220 },
 	[CLIENT_AT_AUTH] = { 235, 235 },     [CLIENT_AT_MAIL] = { 200, 299 }, [CLIENT_AT_RCPT] = { 200, 299 },
-	[CLIENT_AT_DATA] = { 354, 354 },     [CLIENT_AT_DOT] = { 200, 299 },  [CLIENT_AT_QUIT] = { 200, 299 },
+	[CLIENT_AT_DATA] = { 354, 354 },     [CLIENT_AT_BDAT] = { 200, 299 }, [CLIENT_AT_DOT] = { 200, 299 },
+	[CLIENT_AT_QUIT] = { 200, 299 },
 };
 
 static bool is_word_byte(char c)

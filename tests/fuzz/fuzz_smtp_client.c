@@ -140,7 +140,7 @@ static void give_message(struct session *s, size_t rcpts, bool eight_bit)
 		return;
 	t->message = (struct client_message){
 		.sender = "a@example.com",
-		.eight_bit = eight_bit,
+		.content = eight_bit ? CLIENT_8BIT : CLIENT_7BIT,
 		.size_bytes = eight_bit ? 5000 : 0,
 		.rcpts = t->rcpts,
 		.rcpt_count = rcpts,

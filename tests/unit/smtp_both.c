@@ -30,7 +30,7 @@ struct pair {
 	bool server_tls, wants_tls, is_ready, is_closed;
 };
 
-static const struct client_rcpt rcpts[] = { { "b@example.net" }, { "c@example.net" } };
+static const struct client_rcpt rcpts[] = { { .address = "b@example.net" }, { .address = "c@example.net" } };
 
 static void give(struct pair *p)
 {

@@ -14,7 +14,7 @@
 
 enum { SEND_MAX = 64 * 1024 };
 
-static const struct client_rcpt one[] = { { "b@example.net" } };
+static const struct client_rcpt one[] = { { .address = "b@example.net" } };
 static const struct client_message small = { .sender = "a@example.com", .rcpts = one, .rcpt_count = 1 };
 
 static void say(struct client *c, const char *text)

@@ -31,7 +31,7 @@ struct deed {
 struct message {
 	struct client_message message;
 	struct client_rcpt rcpts[RCPTS_MAX];
-	char *words[RCPTS_MAX + 1];
+	char *words[2 * RCPTS_MAX];
 	size_t word_count;
 };
 
@@ -93,6 +93,7 @@ static struct client_config read_config(const struct script *script)
 	struct client_config config = {
 		.ehlo_name = "client.example",
 		.relay = !setting_is(script, "relay", "no"),
+		.tls_unproven = setting_is(script, "tls_unproven", "yes"),
 		.user = "user",
 		.secret = span_str(secret ? secret : "secret"),
 		.pipelining = !setting_is(script, "pipelining", "no"),
@@ -102,8 +103,10 @@ static struct client_config read_config(const struct script *script)
 		.data_ms = setting_ms(script, "data"),
 		.quit_ms = setting_ms(script, "quit"),
 	};
+	const char *chunk = script_setting(script, "chunk");
 	char word[32];
 
+	config.chunk_bytes = chunk ? (uint32_t)atoi(chunk) : 0;
 	while (tls && strcmp(levels[config.tls], tls) != 0)
 		assert_true(++config.tls <= CLIENT_TLS_IMPLICIT);
 	while (auth && script_word(&auth, word, sizeof(word))) {
@@ -234,7 +237,72 @@ static void expect(struct player *p, bool is_said)
 	p->did_read++;
 }
 
-/* @ message SENDER RCPT … [size=N] [8bit] [utf8]; the null sender is written <> */
+static bool is_setting(const char *word, const char *name, const char **out_value)
+{
+	size_t len = strlen(name);
+
+	*out_value = word + len;
+	return strncmp(word, name, len) == 0;
+}
+
+/* notify=success,delay; orcpt=rfc822;a@b: of the recipient before */
+static bool read_rcpt_word(struct client_rcpt *rcpt, const char *word)
+{
+	static const char *const names[] = { "never", "success", "failure", "delay" };
+	const char *value;
+
+	if (is_setting(word, "orcpt=", &value)) {
+		rcpt->orcpt = value;
+		return true;
+	}
+	if (!is_setting(word, "notify=", &value))
+		return false;
+	for (unsigned i = 0; i < 4; i++)
+		if (strstr(value, names[i]))
+			rcpt->notify |= (uint8_t)(1u << i);
+	return true;
+}
+
+/* by=60;R, by=-5;NT: seconds */
+static void read_by(struct client_message *m, const char *value)
+{
+	char *end;
+
+	m->by_ms = strtoll(value, &end, 10) * 1000;
+	m->by = end[1] == 'R' ? CLIENT_BY_RETURN : CLIENT_BY_NOTIFY;
+	m->by_trace = end[2] == 'T';
+}
+
+static bool read_message_word(struct client_message *m, const char *word)
+{
+	const char *value;
+
+	if (is_setting(word, "size=", &value))
+		m->size_bytes = strtoull(value, NULL, 10);
+	else if (strcmp(word, "8bit") == 0)
+		m->content = CLIENT_8BIT;
+	else if (strcmp(word, "binary") == 0)
+		m->content = CLIENT_BINARY;
+	else if (strcmp(word, "utf8") == 0)
+		m->smtputf8 = true;
+	else if (strcmp(word, "utf8-header") == 0)
+		m->smtputf8 = m->header_is_8bit = true;
+	else if (strcmp(word, "requiretls") == 0)
+		m->requiretls = true;
+	else if (is_setting(word, "priority=", &value))
+		m->priority = (int8_t)atoi(value);
+	else if (is_setting(word, "envid=", &value))
+		m->envid = value;
+	else if (is_setting(word, "ret=", &value))
+		m->ret = strcmp(value, "full") == 0 ? CLIENT_RET_FULL : CLIENT_RET_HDRS;
+	else if (is_setting(word, "by=", &value))
+		read_by(m, value);
+	else
+		return false;
+	return true;
+}
+
+/* @ message SENDER RCPT … and what it demands; the null sender is written <> */
 static void give_message(struct player *p, const char *rest)
 {
 	struct message *m = &p->messages[p->message_count++];
@@ -245,13 +313,11 @@ static void give_message(struct player *p, const char *rest)
 	while (script_word(&rest, word, sizeof(word))) {
 		char *copy = m->words[m->word_count++] = mem_strdup(word);
 
-		if (strncmp(word, "size=", 5) == 0)
-			m->message.size_bytes = strtoull(word + 5, NULL, 10);
-		else if (strcmp(word, "8bit") == 0)
-			m->message.eight_bit = true;
-		else if (strcmp(word, "utf8") == 0)
-			m->message.smtputf8 = true;
-		else if (!m->message.sender)
+		if (read_message_word(&m->message, copy))
+			continue;
+		if (m->message.rcpt_count && read_rcpt_word(&m->rcpts[m->message.rcpt_count - 1], copy))
+			continue;
+		if (!m->message.sender)
 			m->message.sender = strcmp(word, "<>") == 0 ? "" : copy;
 		else
 			m->rcpts[m->message.rcpt_count++].address = copy;
