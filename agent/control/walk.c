@@ -22,8 +22,8 @@ void walk_init(struct walk *walk, const struct client *client)
 
 /* ---------------------------------------------------------------- recipients */
 
-static const char *route_of(const struct walk *walk, const struct queue_envelope *envelope,
-			    const struct queue_rcpt *rcpt)
+static const char *route_name_of(const struct walk *walk, const struct queue_envelope *envelope,
+				 const struct queue_rcpt *rcpt)
 {
 	const struct config_route *route;
 
@@ -38,7 +38,7 @@ static bool fits(struct walk *walk, const struct queue_envelope *envelope, const
 	const struct traffic *traffic = walk->client->room->traffic;
 	struct traffic_why why = { .gate = TRAFFIC_GATE_NONE };
 
-	if (!filter_fits_rcpt(walk->filter, rcpt, route_of(walk, envelope, rcpt)))
+	if (!filter_fits_rcpt(walk->filter, rcpt, route_name_of(walk, envelope, rcpt)))
 		return false;
 	if (!filter_needs_gate(walk->filter))
 		return filter_fits_state(walk->filter, envelope, rcpt, TRAFFIC_GATE_NONE);
