@@ -89,7 +89,7 @@ static bool take_fields(struct sendmail_header *h, struct span fields, bool rese
 	while (ok && header_next(&fields, &f)) {
 		if (list && names_recipients(f.name, resent))
 			ok = sendmail_header_list_add(list, f.value, error);
-		if (f.name != HEADER_BCC && f.name != HEADER_RESENT_BCC)
+		if (!list || (f.name != HEADER_BCC && f.name != HEADER_RESENT_BCC))
 			buf_append_span(&h->kept, f.whole);
 	}
 	return ok;
@@ -132,6 +132,7 @@ bool sendmail_header_read(struct sendmail_header *h, struct span text, bool is_a
 	}
 	h->no_header = verdict == HEADER_NONE;
 	h->has_from = header.counts[HEADER_FROM] > 0;
+	h->has_date = header.counts[HEADER_DATE] > 0;
 	h->body = skip + header.body;
 	resent = header.counts[HEADER_RESENT_TO] || header.counts[HEADER_RESENT_CC] || header.counts[HEADER_RESENT_BCC];
 	if (!take_fields(h, span_first(text, header.length), resent, list, error))
@@ -152,6 +153,6 @@ bool sendmail_header_from(struct buf *out, const char *address, const char *host
 
 	if (named)
 		ok = ok && mime_words_encode(out, span_str(full_name), true) && buf_append_str(out, " <");
-	ok = ok && buf_append_str(out, address) && (strchr(address, '@') || buf_printf(out, "@%s", host));
+	ok = ok && buf_append_str(out, address) && (!host || strchr(address, '@') || buf_printf(out, "@%s", host));
 	return ok && buf_append_str(out, named ? ">\r\n" : "\r\n");
 }

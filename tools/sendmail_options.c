@@ -15,7 +15,7 @@ enum operand {
 
 enum meaning {
 	MEANS_NOTHING, /* taken for compatibility; see the man page for why each does nothing */
-	MEANS_REFUSED,
+	MEANS_REFUSED, /* with the row's words */
 	MEANS_BODY,
 	MEANS_ENVID,
 	MEANS_FULL_NAME,
@@ -24,51 +24,94 @@ enum meaning {
 	MEANS_DOT_IS_TEXT,
 	MEANS_MODE,
 	MEANS_NOTIFY,
+	MEANS_QUEUE_VERB,
 	MEANS_OLD_OPTION, /* -o with the letter of an option of the seventies */
+	MEANS_LONG_OPTION,
 	MEANS_FLUSH,
 	MEANS_RET,
 	MEANS_SENDER,
 	MEANS_VERBOSE,
 };
 
-static const struct {
+static const struct row {
 	char letter;
 	enum operand operand;
 	enum meaning meaning;
+	const char *refusal;
 } table[] = {
-	{ 'A', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'B', OPERAND_NEEDED, MEANS_BODY },
-	{ 'C', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'D', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'E', OPERAND_NONE, MEANS_NOTHING },
-	{ 'F', OPERAND_NEEDED, MEANS_FULL_NAME },
-	{ 'G', OPERAND_NONE, MEANS_NOTHING },
-	{ 'I', OPERAND_NONE, MEANS_ALIASES },
-	{ 'L', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'M', OPERAND_ATTACHED, MEANS_REFUSED },
-	{ 'N', OPERAND_NEEDED, MEANS_NOTIFY },
-	{ 'O', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'R', OPERAND_NEEDED, MEANS_RET },
-	{ 'U', OPERAND_NONE, MEANS_NOTHING },
-	{ 'V', OPERAND_NEEDED, MEANS_ENVID },
-	{ 'X', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'b', OPERAND_NEEDED, MEANS_MODE },
-	{ 'c', OPERAND_NONE, MEANS_NOTHING },
-	{ 'd', OPERAND_ATTACHED, MEANS_NOTHING },
-	{ 'e', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'f', OPERAND_NEEDED, MEANS_SENDER },
-	{ 'h', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'i', OPERAND_NONE, MEANS_DOT_IS_TEXT },
-	{ 'm', OPERAND_NONE, MEANS_NOTHING },
-	{ 'n', OPERAND_NONE, MEANS_NOTHING },
-	{ 'o', OPERAND_NEEDED, MEANS_OLD_OPTION },
-	{ 'p', OPERAND_NEEDED, MEANS_NOTHING },
-	{ 'q', OPERAND_ATTACHED, MEANS_FLUSH },
-	{ 'r', OPERAND_NEEDED, MEANS_SENDER },
-	{ 's', OPERAND_NONE, MEANS_NOTHING },
-	{ 't', OPERAND_NONE, MEANS_HEADER_RECIPIENTS },
-	{ 'v', OPERAND_NONE, MEANS_VERBOSE },
-	{ 'x', OPERAND_NONE, MEANS_NOTHING },
+	{ 'A', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'B', OPERAND_NEEDED, MEANS_BODY, NULL },
+	{ 'C', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'D', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'E', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'F', OPERAND_NEEDED, MEANS_FULL_NAME, NULL },
+	{ 'G', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'I', OPERAND_NONE, MEANS_ALIASES, NULL },
+	{ 'L', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'M', OPERAND_ATTACHED, MEANS_QUEUE_VERB, NULL },
+	{ 'N', OPERAND_NEEDED, MEANS_NOTIFY, NULL },
+	{ 'O', OPERAND_NEEDED, MEANS_LONG_OPTION, NULL },
+	{ 'Q', OPERAND_ATTACHED, MEANS_REFUSED, "there is no quarantine; `sendoff hold' keeps mail back" },
+	{ 'R', OPERAND_NEEDED, MEANS_RET, NULL },
+	{ 'S', OPERAND_ATTACHED, MEANS_REFUSED, "the mail of one sender is sent by -qS or `sendoff flush --from'" },
+	{ 'T', OPERAND_ATTACHED, MEANS_REFUSED, "there are no tests by time" },
+	{ 'U', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'V', OPERAND_NEEDED, MEANS_ENVID, NULL },
+	{ 'X', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'b', OPERAND_NEEDED, MEANS_MODE, NULL },
+	{ 'c', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'd', OPERAND_ATTACHED, MEANS_NOTHING, NULL },
+	{ 'e', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'f', OPERAND_NEEDED, MEANS_SENDER, NULL },
+	{ 'h', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'i', OPERAND_NONE, MEANS_DOT_IS_TEXT, NULL },
+	{ 'm', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'n', OPERAND_NONE, MEANS_NOTHING, NULL },
+	{ 'o', OPERAND_NEEDED, MEANS_OLD_OPTION, NULL },
+	{ 'p', OPERAND_NEEDED, MEANS_NOTHING, NULL },
+	{ 'q', OPERAND_ATTACHED, MEANS_FLUSH, NULL },
+	{ 'r', OPERAND_NEEDED, MEANS_SENDER, NULL },
+	{ 's', OPERAND_ATTACHED, MEANS_REFUSED,
+	  "sendmail takes no subject: that is a field of the message, or mail(1)'s" },
+	{ 't', OPERAND_NONE, MEANS_HEADER_RECIPIENTS, NULL },
+	{ 'v', OPERAND_NONE, MEANS_VERBOSE, NULL },
+	{ 'x', OPERAND_NONE, MEANS_NOTHING, NULL },
+};
+
+static const char agent_elsewhere[] = "the agent is sendoffd; its service or `sendoffd' starts it";
+static const char not_verified[] = "addresses are not verified beforehand; see `sendoff explain'";
+static const char hosts_elsewhere[] = "what is known of other hosts is shown by `sendoff status'";
+
+/* -b: by the whole value. Without a refusal it is done. */
+static const struct {
+	const char *value;
+	enum sendmail_options_mode mode;
+	const char *refusal;
+} modes[] = {
+	{ "m", SENDMAIL_OPTIONS_DELIVER, NULL },
+	{ "s", SENDMAIL_OPTIONS_SMTP, NULL },
+	{ "p", SENDMAIL_OPTIONS_LIST, NULL },
+	{ "i", SENDMAIL_OPTIONS_ALIASES, NULL },
+	{ "V", SENDMAIL_OPTIONS_VERSION, NULL },
+	{ "d", SENDMAIL_OPTIONS_DELIVER, agent_elsewhere },
+	{ "D", SENDMAIL_OPTIONS_DELIVER, agent_elsewhere },
+	{ "l", SENDMAIL_OPTIONS_DELIVER, agent_elsewhere },
+	{ "v", SENDMAIL_OPTIONS_DELIVER, not_verified },
+	{ "t", SENDMAIL_OPTIONS_DELIVER, "addresses are not rewritten by rules to be tested; see `sendoff explain'" },
+	{ "h", SENDMAIL_OPTIONS_DELIVER, hosts_elsewhere },
+	{ "H", SENDMAIL_OPTIONS_DELIVER, "what is known of other hosts is forgotten by `sendoff flush'" },
+	{ "a", SENDMAIL_OPTIONS_DELIVER, "the mode of the ARPANET is gone; -bs speaks SMTP" },
+	{ "S", SENDMAIL_OPTIONS_DELIVER, "SMTP is not taken without its replies; -bs speaks it" },
+	{ "P", SENDMAIL_OPTIONS_DELIVER, "see `sendoff status' for the queue, sendoff.conf(5) for the configuration" },
+	{ "pc", SENDMAIL_OPTIONS_DELIVER, "the number of messages is shown by `sendoff status'" },
+};
+
+/* -M of Exim and what does it here, by the letters behind -M. */
+static const struct {
+	const char *value, *verb;
+} queue_verbs[] = {
+	{ "", "flush" }, { "c", "flush" }, { "f", "hold" }, { "t", "release" }, { "rm", "remove" },  { "g", "bounce" },
+	{ "vb", "cat" }, { "vc", "cat" },  { "vh", "cat" }, { "vl", "show" },   { "ar", "explain" },
 };
 
 static bool __attribute__((format(printf, 2, 3))) refuse(char *error, const char *format, ...)
@@ -88,20 +131,50 @@ static bool equals(const char *a, const char *b)
 
 static bool set_mode(struct sendmail_options *o, const char *value, char *error)
 {
-	if (strcmp(value, "m") == 0)
-		o->mode = SENDMAIL_OPTIONS_DELIVER;
-	else if (strcmp(value, "s") == 0)
-		o->mode = SENDMAIL_OPTIONS_SMTP;
-	else if (strcmp(value, "p") == 0)
-		o->mode = SENDMAIL_OPTIONS_LIST;
-	else if (strcmp(value, "i") == 0)
-		o->mode = SENDMAIL_OPTIONS_ALIASES;
-	else if (strcmp(value, "d") == 0 || strcmp(value, "D") == 0 || strcmp(value, "l") == 0)
-		return refuse(error, "-b%s: the agent is sendoffd; its service or `sendoffd' starts it", value);
-	else if (strcmp(value, "v") == 0)
-		return refuse(error, "-bv: addresses are not verified beforehand; see `sendoff explain'");
-	else
-		return refuse(error, "-b%.20s: no such mode; there are -bm, -bs, -bp and -bi", value);
+	for (size_t i = 0; i < sizeof(modes) / sizeof(modes[0]); i++) {
+		if (strcmp(modes[i].value, value) != 0)
+			continue;
+		if (modes[i].refusal)
+			return refuse(error, "-b%s: %s", value, modes[i].refusal);
+		o->mode = modes[i].mode;
+		return true;
+	}
+	return refuse(error, "-b%.20s: no such mode; there are -bm, -bs, -bp, -bi and -bV", value);
+}
+
+static bool refuse_queue_verb(const char *value, char *error)
+{
+	const char *verb = NULL;
+
+	for (size_t i = 0; i < sizeof(queue_verbs) / sizeof(queue_verbs[0]); i++)
+		if (strcmp(queue_verbs[i].value, value) == 0)
+			verb = queue_verbs[i].verb;
+	return refuse(error, "-M%.20s: not supported; `sendoff %s' is for that", value, verb ? verb : "help");
+}
+
+/* -o: -oi and -ov matter; -oem, -odb, -oQ/dir and all the others do nothing here. */
+static bool set_old_option(struct sendmail_options *o, const char *value, char *error)
+{
+	/* Exim's take a value in the next argument, which would be a recipient here. */
+	static const char *const with_value[] = { "B",   "M",  "P",  "X",  "Ma", "Maa", "Mai",
+						  "Mas", "Mi", "Mm", "Mr", "Ms", "Mt" };
+
+	for (size_t i = 0; i < sizeof(with_value) / sizeof(with_value[0]); i++)
+		if (strcmp(value, with_value[i]) == 0)
+			return refuse(error, "-o%s: not supported; the agent tells by itself who is calling", value);
+	o->dot_is_text = o->dot_is_text || strcmp(value, "i") == 0 || strcmp(value, "itrue") == 0;
+	o->verbose = o->verbose || strcmp(value, "v") == 0;
+	return true;
+}
+
+/* -O: the long names of the same. */
+static bool set_long_option(struct sendmail_options *o, const char *value)
+{
+	struct span name = span_trim(span_first(span_str(value), span_find(span_str(value), '=')));
+	struct span to = span_trim(span_from(span_str(value), span_find(span_str(value), '=') + 1));
+
+	if (span_equals_fold(name, SPAN("IgnoreDots")) && !span_starts_fold(to, SPAN("f")))
+		o->dot_is_text = true;
 	return true;
 }
 
@@ -154,18 +227,40 @@ static bool set_envid(struct sendmail_options *o, const char *value, char *error
 
 static bool set_flush(struct sendmail_options *o, const char *value, char *error)
 {
-	if (value && *value)
-		return refuse(error, "-q%.20s: the agent runs its queue by itself; -q alone is `sendoff flush'", value);
+	static const struct {
+		char letter;
+		enum sendmail_options_flush by;
+	} kinds[] = { { 'I', SENDMAIL_OPTIONS_ID }, { 'R', SENDMAIL_OPTIONS_TO }, { 'S', SENDMAIL_OPTIONS_FROM } };
+
 	o->mode = SENDMAIL_OPTIONS_FLUSH;
+	o->flush_by = SENDMAIL_OPTIONS_ALL;
+	if (!value || !*value || strcmp(value, "f") == 0 || strcmp(value, "ff") == 0)
+		return true;
+	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
+		if (kinds[i].letter != value[0] || !value[1])
+			continue;
+		o->flush_by = kinds[i].by;
+		o->flush_what = value + 1;
+		return true;
+	}
+	if (value[0] >= '0' && value[0] <= '9')
+		return refuse(error, "-q%.20s: the agent runs its queue by itself; -q alone is `sendoff flush'", value);
+	return refuse(error, "-q%.20s: not supported; there are -q, -qI, -qR and -qS, and `sendoff flush'", value);
+}
+
+static bool set_ret(struct sendmail_options *o, const char *value, char *error)
+{
+	if (!equals(value, "full") && !equals(value, "hdrs"))
+		return refuse(error, "-R %.40s: must be full or hdrs", value);
+	o->ret = equals(value, "full") ? "FULL" : "HDRS";
 	return true;
 }
 
-static bool set(struct sendmail_options *o, enum meaning meaning, char letter, const char *value, char *error)
+static bool set(struct sendmail_options *o, const struct row *row, const char *value, char *error)
 {
-	switch (meaning) {
+	switch (row->meaning) {
 	case MEANS_NOTHING: return true;
-	case MEANS_REFUSED:
-		return refuse(error, "-%c: not supported; see `sendoff' for what can be done to the queue", letter);
+	case MEANS_REFUSED: return refuse(error, "-%c: %s", row->letter, row->refusal);
 	case MEANS_BODY: return set_body(o, value, error);
 	case MEANS_ENVID: return set_envid(o, value, error);
 	case MEANS_FULL_NAME: o->full_name = value; return true;
@@ -174,16 +269,11 @@ static bool set(struct sendmail_options *o, enum meaning meaning, char letter, c
 	case MEANS_DOT_IS_TEXT: o->dot_is_text = true; return true;
 	case MEANS_MODE: return set_mode(o, value, error);
 	case MEANS_NOTIFY: return set_notify(o, value, error);
-	case MEANS_OLD_OPTION:
-		/* -oi is the one that matters; -oem, -odb, -oQ/dir and all the others do nothing here. */
-		o->dot_is_text = o->dot_is_text || strcmp(value, "i") == 0;
-		return true;
+	case MEANS_QUEUE_VERB: return refuse_queue_verb(value ? value : "", error);
+	case MEANS_OLD_OPTION: return set_old_option(o, value, error);
+	case MEANS_LONG_OPTION: return set_long_option(o, value);
 	case MEANS_FLUSH: return set_flush(o, value, error);
-	case MEANS_RET:
-		if (!equals(value, "full") && !equals(value, "hdrs"))
-			return refuse(error, "-R %.40s: must be full or hdrs", value);
-		o->ret = equals(value, "full") ? "FULL" : "HDRS";
-		return true;
+	case MEANS_RET: return set_ret(o, value, error);
 	case MEANS_SENDER: o->sender = value; return true;
 	case MEANS_VERBOSE: o->verbose = true; return true;
 	}
@@ -202,7 +292,7 @@ static bool take_cluster(struct sendmail_options *o, int argc, char **argv, int 
 		if (row == rows)
 			return refuse(error, "-%c: no such option (see --help)", *at >= ' ' && *at <= '~' ? *at : '?');
 		if (table[row].operand == OPERAND_NONE) {
-			if (!set(o, table[row].meaning, *at, NULL, error))
+			if (!set(o, &table[row], NULL, error))
 				return false;
 			continue;
 		}
@@ -211,7 +301,7 @@ static bool take_cluster(struct sendmail_options *o, int argc, char **argv, int 
 				return refuse(error, "-%c: a value must follow", *at);
 			value = argv[++*index];
 		}
-		return set(o, table[row].meaning, *at, value, error);
+		return set(o, &table[row], value, error);
 	}
 	return true;
 }
@@ -264,6 +354,6 @@ const char *sendmail_options_help(void)
 	       "  -i          a lone dot is text           -v       show the dialogue\n"
 	       "  -N WHEN     never, or success,failure,delay reports\n"
 	       "  -R WHAT     full or hdrs in reports      -V ID    envelope id\n"
-	       "  -B TYPE     7BIT or 8BITMIME\n"
-	       "Other options of sendmail are taken and do nothing; sendmail(8) lists them.\n";
+	       "  -B TYPE     7BIT or 8BITMIME             -q       try to deliver what is queued\n"
+	       "sendmail(8) lists the other options of sendmail: those that do nothing, and those that are refused.\n";
 }

@@ -1,5 +1,6 @@
 /*
- * sendmail_options - the command line of sendmail(1), read into a structure.
+ * sendmail_options - the command line of sendmail(1), read into a structure. The table in sendmail.8 and the one in
+ *                    the .c are the same; a test compares them.
  *
  * Owns:    the list of recipients' place in argv; every string is argv's.
  * Never:   opens, reads or changes anything. There is no option that names a file to write or a configuration to use:
@@ -23,6 +24,13 @@ enum sendmail_options_mode {
 	SENDMAIL_OPTIONS_VERSION,
 };
 
+enum sendmail_options_flush { /* -q */
+			      SENDMAIL_OPTIONS_ALL,
+			      SENDMAIL_OPTIONS_ID,   /* -qI */
+			      SENDMAIL_OPTIONS_TO,   /* -qR: part of a recipient's address */
+			      SENDMAIL_OPTIONS_FROM, /* -qS: part of the sender's */
+};
+
 enum sendmail_options_body { SENDMAIL_OPTIONS_BODY_UNSAID, SENDMAIL_OPTIONS_7BIT, SENDMAIL_OPTIONS_8BITMIME };
 
 struct sendmail_options {
@@ -32,6 +40,8 @@ struct sendmail_options {
 	bool verbose;           /* -v */
 	const char *sender;     /* -f, -r; NULL: not said; "" the null sender */
 	const char *full_name;  /* -F; NULL: not said */
+	enum sendmail_options_flush flush_by;
+	const char *flush_what;
 	enum sendmail_options_body body;
 	const char *notify; /* -N, checked: a value for NOTIFY=, in any case; or NULL */
 	const char *ret;    /* -R, checked: "FULL", "HDRS", or NULL */

@@ -60,32 +60,48 @@ static int connect_to(const char *path, int *out_fd)
 	return error;
 }
 
+/* No socket, or one that is left over from an agent that has gone. */
+static bool is_nobody(int error)
+{
+	return error == -ENOENT || error == -ENOTDIR || error == -ECONNREFUSED;
+}
+
 int sendmail_smtp_open(struct sendmail_smtp *s, const char *const *paths)
 {
 	const char *path = NULL;
 	int error = -ENOENT;
 
+	s->is_gone = true;
 	/* The first failure that is more than "nobody is there" is the one to tell. */
 	for (size_t i = 0; paths[i] && s->fd < 0; i++) {
 		int now = connect_to(paths[i], &s->fd);
 
-		if (now == 0)
+		if (now == 0) {
+			s->is_gone = false;
 			return EX_OK;
+		}
+		s->is_gone = s->is_gone && is_nobody(now);
 		if (!path || error == -ENOENT) {
 			path = paths[i];
 			error = now;
 		}
 	}
-	snprintf(s->error, sizeof(s->error),
-		 "the mail agent (sendoffd) cannot be reached at %s: %s - nothing was queued; is it running?",
+	snprintf(s->error, sizeof(s->error), "the mail agent (sendoffd) cannot be reached at %s: %s; is it running?",
 		 path ? path : "?", strerror(-error));
 	return error == -EACCES || error == -EPERM ? EX_NOPERM : EX_TEMPFAIL;
 }
 
 /* ---------------------------------------------------------------- bytes */
 
+/* Once the end of a message was sent, it may be queued. */
+static void gone(struct sendmail_smtp *s)
+{
+	s->is_gone = !s->is_in_doubt;
+}
+
 static int lost(struct sendmail_smtp *s, const char *what, int error)
 {
+	gone(s);
 	snprintf(s->error, sizeof(s->error), "%s: %s", what,
 		 error == EAGAIN || error == EWOULDBLOCK ? "it does not answer" : strerror(error));
 	return EX_TEMPFAIL;
@@ -110,6 +126,7 @@ static int receive(struct sendmail_smtp *s)
 	if (n < 0)
 		return lost(s, "the mail agent", errno);
 	if (n == 0) {
+		gone(s);
 		snprintf(s->error, sizeof(s->error), "the mail agent hung up");
 		return EX_TEMPFAIL;
 	}
@@ -149,6 +166,8 @@ static int refused(struct sendmail_smtp *s, const char *about)
 	const struct reply *r = &s->reply;
 	struct buf text;
 
+	/* RFC 5321, 3.8: it closes, and has not taken what this answers. */
+	s->is_gone = r->code == 421;
 	buf_init(&text, REPLY_TEXT_MAX + 64);
 	reply_print(r, &text);
 	if (about)
@@ -197,6 +216,19 @@ static int expect(struct sendmail_smtp *s, unsigned code, const char *about)
 	return s->reply.code == code ? EX_OK : refused(s, about);
 }
 
+/* RFC 9422, 3: "RCPTMAX=1000 MAILMAX=…". */
+static void read_limits(struct sendmail_smtp *s, struct span rest)
+{
+	for (rest = span_trim(rest); rest.len; rest = span_trim(rest)) {
+		struct span word = span_first(rest, span_find(rest, ' '));
+		uint64_t most;
+
+		rest = span_from(rest, word.len);
+		if (span_starts_fold(word, SPAN("RCPTMAX=")) && text_number(span_from(word, 8), 1000000, &most))
+			s->most = (size_t)most;
+	}
+}
+
 static void read_features(struct sendmail_smtp *s)
 {
 	struct span rest = s->reply.lines;
@@ -209,13 +241,15 @@ static void read_features(struct sendmail_smtp *s)
 		if (first)
 			snprintf(s->host, sizeof(s->host), "%.*s", SPAN_ARGS(span_first(word, sizeof(s->host) - 1)));
 		else if (span_equals_fold(word, SPAN("SIZE")))
-			s->features |= SENDMAIL_SMTP_SIZE;
+			s->features |= SENDMAIL_ENVELOPE_SIZE;
 		else if (span_equals_fold(word, SPAN("8BITMIME")))
-			s->features |= SENDMAIL_SMTP_8BITMIME;
+			s->features |= SENDMAIL_ENVELOPE_8BITMIME;
 		else if (span_equals_fold(word, SPAN("DSN")))
-			s->features |= SENDMAIL_SMTP_DSN;
+			s->features |= SENDMAIL_ENVELOPE_DSN;
 		else if (span_equals_fold(word, SPAN("SMTPUTF8")))
-			s->features |= SENDMAIL_SMTP_SMTPUTF8;
+			s->features |= SENDMAIL_ENVELOPE_SMTPUTF8;
+		else if (span_equals_fold(word, SPAN("LIMITS")))
+			read_limits(s, span_from(line, word.len));
 	}
 }
 
@@ -242,78 +276,83 @@ static void end_command(struct sendmail_smtp *s, size_t from)
 	buf_append_str(&s->out, "\r\n");
 }
 
-static bool needs_utf8(const struct sendmail_smtp_envelope *e)
+static int too_long(struct sendmail_smtp *s)
 {
-	bool needs = !text_is_ascii(span_str(e->sender));
-
-	for (size_t i = 0; i < e->recipient_count && !needs; i++)
-		needs = !text_is_ascii(span_str(e->recipients[i]));
-	return needs;
+	snprintf(s->error, sizeof(s->error), "an address or option is too long");
+	return EX_DATAERR;
 }
 
-static void write_mail(struct sendmail_smtp *s, const struct sendmail_smtp_envelope *e)
+static int write_mail(struct sendmail_smtp *s, const struct sendmail_envelope *e)
 {
 	size_t from = s->out.len;
 
-	buf_printf(&s->out, "MAIL FROM:<%s>", e->sender);
-	if (s->features & SENDMAIL_SMTP_SIZE)
-		buf_printf(&s->out, " SIZE=%llu", (unsigned long long)e->size_bytes);
-	if (e->is_8bit && (s->features & SENDMAIL_SMTP_8BITMIME))
-		buf_append_str(&s->out, " BODY=8BITMIME");
-	if ((s->features & SENDMAIL_SMTP_SMTPUTF8) && needs_utf8(e))
-		buf_append_str(&s->out, " SMTPUTF8");
-	if (e->ret && (s->features & SENDMAIL_SMTP_DSN))
-		buf_printf(&s->out, " RET=%s", e->ret);
-	if (e->envid && (s->features & SENDMAIL_SMTP_DSN)) {
-		buf_append_str(&s->out, " ENVID=");
-		text_xtext_encode(&s->out, span_str(e->envid));
+	if (!sendmail_envelope_mail(e, s->features, &s->out))
+		return too_long(s);
+	end_command(s, from);
+	return EX_OK;
+}
+
+static int write_rcpts(struct sendmail_smtp *s, const struct sendmail_envelope *e, size_t *sent, size_t until)
+{
+	for (; *sent < until; ++*sent) {
+		size_t from = s->out.len;
+
+		if (!sendmail_envelope_rcpt(e, *sent, s->features, &s->out))
+			return too_long(s);
+		end_command(s, from);
 	}
-	end_command(s, from);
+	return flush(s);
 }
 
-static void write_rcpt(struct sendmail_smtp *s, const struct sendmail_smtp_envelope *e, size_t i)
+/* RFC 5321, 4.5.3.1.10: those that were taken are sent, the others with the next message. */
+static bool is_one_too_many(const struct reply *r)
 {
-	size_t from = s->out.len;
-
-	buf_printf(&s->out, "RCPT TO:<%s>", e->recipients[i]);
-	if (e->notify && (s->features & SENDMAIL_SMTP_DSN))
-		buf_printf(&s->out, " NOTIFY=%s", e->notify);
-	end_command(s, from);
+	return r->code == 452 && (r->status.class == 0 || (r->status.subject == 5 && r->status.detail == 3));
 }
 
-/* All or nothing, so that it would be refused at the next try too: not a reply to try again for. */
-static int too_many(struct sendmail_smtp *s, size_t wanted, size_t taken)
+/* The replies to recipients that were sent behind the one that was too many. */
+static int read_surplus(struct sendmail_smtp *s, size_t count)
 {
-	snprintf(
-		s->error, sizeof(s->error),
-		"%zu recipients, and the mail agent takes %zu for one message: nothing was sent - split them, or raise "
-		"limits.recipients in sendoff.conf",
-		wanted, taken);
-	return EX_UNAVAILABLE;
-}
+	int status = EX_OK;
 
-int sendmail_smtp_begin(struct sendmail_smtp *s, const struct sendmail_smtp_envelope *e)
-{
-	size_t sent = 0, answered = 0;
-	int status;
-
-	write_mail(s, e);
-	while (sent < e->recipient_count && sent < BATCH)
-		write_rcpt(s, e, sent++);
-	status = flush(s);
-	if (status == EX_OK)
-		status = expect(s, 250, NULL);
-	while (status == EX_OK && answered < e->recipient_count) {
-		status = expect(s, 250, e->recipients[answered++]);
-		if (status == EX_OK && answered == sent) {
-			while (sent < e->recipient_count && sent < answered + BATCH)
-				write_rcpt(s, e, sent++);
-			status = flush(s);
+	while (status == EX_OK && count-- > 0) {
+		status = read_reply(s);
+		if (status == EX_OK && s->reply.code < 400) {
+			snprintf(s->error, sizeof(s->error), "the mail agent takes recipients out of turn");
+			status = EX_PROTOCOL;
 		}
 	}
-	if (status == EX_TEMPFAIL && answered > 1 && s->reply.code == 452 && s->reply.status.subject == 5 &&
-	    s->reply.status.detail == 3)
-		return too_many(s, e->recipient_count, answered - 1);
+	return status;
+}
+
+static int ask_rcpts(struct sendmail_smtp *s, const struct sendmail_envelope *e, size_t *out_taken)
+{
+	size_t count = s->most && s->most < e->recipient_count ? s->most : e->recipient_count, sent = 0, taken = 0;
+	int status = write_rcpts(s, e, &sent, count < BATCH ? count : BATCH);
+
+	if (status == EX_OK)
+		status = expect(s, 250, NULL); /* MAIL */
+	while (status == EX_OK && taken < count) {
+		status = expect(s, 250, e->recipients[taken]);
+		if (status == EX_TEMPFAIL && taken > 0 && is_one_too_many(&s->reply)) {
+			status = read_surplus(s, sent - taken - 1);
+			break;
+		}
+		if (status == EX_OK && ++taken == sent)
+			status = write_rcpts(s, e, &sent, count - sent < BATCH ? count : sent + BATCH);
+	}
+	*out_taken = taken;
+	return status;
+}
+
+int sendmail_smtp_begin(struct sendmail_smtp *s, const struct sendmail_envelope *e, size_t *out_taken)
+{
+	int status = write_mail(s, e);
+
+	s->is_in_doubt = false;
+	dot_encode_init(&s->dot);
+	if (status == EX_OK)
+		status = ask_rcpts(s, e, out_taken);
 	/* Not pipelined: after a refusal there must be no DATA to take back. */
 	if (status == EX_OK) {
 		show(s, ">", SPAN("DATA"));
@@ -349,12 +388,19 @@ int sendmail_smtp_finish(struct sendmail_smtp *s)
 	}
 	if (status == EX_OK)
 		status = flush(s);
-	if (status == EX_OK)
-		status = expect(s, 250, NULL);
 	if (status != EX_OK)
 		return status;
+	s->is_in_doubt = true;
+	status = read_reply(s);
+	if (status != EX_OK)
+		return status;
+	s->is_in_doubt = false;
+	return s->reply.code == 250 ? EX_OK : refused(s, NULL);
+}
+
+void sendmail_smtp_quit(struct sendmail_smtp *s)
+{
 	/* What becomes of this, and what is answered to it, changes nothing any more. */
 	if (send(s->fd, "QUIT\r\n", 6, MSG_NOSIGNAL | MSG_DONTWAIT) > 0)
 		show(s, ">", SPAN("QUIT"));
-	return EX_OK;
 }
