@@ -120,6 +120,9 @@ static void check_submitter(struct config_load *load, const struct config_submit
 	config_check_name(load, &s->at, "submitter", s->name);
 	check_who(load, s, &s->who, &s->at, true);
 	check_senders(load, config_check_at(load, s, "senders", &s->at), &s->senders);
+	if (!s->senders.count && config_where(load, s, "senders"))
+		config_error(load, config_where(load, s, "senders"),
+			     "senders = {}: an empty list would let any through - name them, or leave it out");
 	if (!s->senders.count && !s->recipients && !config_where(load, s, "rate") && !config_where(load, s, "quota") &&
 	    !config_where(load, s, "senders"))
 		config_error(load, &s->at,
