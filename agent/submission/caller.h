@@ -9,7 +9,7 @@
 
 #include "config.h"
 #include "net/conn.h"
-#include "submission/trust.h"
+#include "trust.h"
 #include "who.h"
 
 struct caller {

@@ -8,7 +8,7 @@
 #include "message/fixup.h"
 #include "message/mime.h"
 #include "submission/draft.h"
-#include "submission/trust.h"
+#include "trust.h"
 
 enum {
 	RECEIVED_MAX = 50, /* RFC 5321, 6.3: more trace fields than that are a loop */

@@ -1,4 +1,4 @@
-#include "submission/trust.h"
+#include "trust.h"
 
 #include <stdio.h>
 #include <string.h>

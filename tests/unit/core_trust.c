@@ -7,7 +7,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "submission/trust.h"
+#include "trust.h"
 
 static const char *loopback[] = { "127.0.0.0/8", "::1" };
 
@@ -50,8 +50,7 @@ static bool judge(struct config_trust trust, struct caller caller)
 }
 
 static const struct trust_peer by_unix = { .is_unix = true }, by_loopback = { .is_loopback = true }, by_tcp = { 0 },
-			       by_proxy = { .is_proxied = true },
-			       by_check = { .is_proxied = true, .is_unnamed = true };
+			       by_proxy = { .is_proxied = true }, by_check = { .is_proxied = true, .is_unnamed = true };
 
 static void every_user_of_the_machine_is_trusted_by_default(void **state)
 {
