@@ -153,12 +153,12 @@ static const struct aliases_result *look_up(struct rewrite *r, struct span local
 	return verdict == ALIASES_DONE ? r->found : NULL;
 }
 
-/* A bare name that an alias leads to is no mailbox either. */
+/* A name of this machine that an alias leads to is no mailbox either. */
 static void append_target(struct draft *d, const char *text)
 {
-	bool bare = address_domain(span_str(text)).len == 0;
+	bool local = is_local(d->r, address_domain(span_str(text)));
 
-	append_address(d, bare && d->r->rules.to ? d->r->rules.to : text);
+	append_address(d, local && d->r->rules.to ? d->r->rules.to : text);
 }
 
 /* Puts other addresses in the place of a name. False: the name stays. */

@@ -10,7 +10,7 @@
  * - A bare local part gets "@domain" right behind it. An address that is not well formed (RFC 5321, 4.1.2) stays.
  * - A name of this machine is a bare local part, or one at `qualify`, localhost or localhost.localdomain. In a field
  *   of recipients it becomes the addresses of its alias: the first in its place, the others behind its mailbox. Without
- *   an alias it becomes `to`. So does a bare name that an alias leads to.
+ *   an alias it becomes `to`. So does a name of this machine that an alias leads to.
  * - Of one header at most REWRITE_NAMES_MAX names are looked up; the others only get their domain.
  */
 #ifndef REWRITE_H
