@@ -9,7 +9,7 @@ from harness import ROOT, Agent
 
 FOLDER = ROOT / "tests" / "scripts" / "server"
 SETTINGS = {"helo_first", "cut"}  # the only ones that do not change what the engine says
-QUIET = ("store", "close", "body", "abort", "accept", "protocol", "rcpts", "eof")
+QUIET = ("store", "close", "body", "abort", "accept", "protocol", "helo", "rcpts", "rcpt", "envelope", "eof")
 ESCAPES = {"r": b"\r", "n": b"\n", "t": b"\t", "0": b"\0", "\\": b"\\"}
 
 

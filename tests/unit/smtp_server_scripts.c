@@ -419,6 +419,8 @@ static void happen(struct player *p)
 		server_held_up(p->server, ms);
 	} else if (strcmp(word, "protocol") == 0)
 		assert_string_equal(server_protocol(p->server), rest);
+	else if (strcmp(word, "helo") == 0)
+		assert_string_equal(server_helo(p->server), rest);
 	else if (strcmp(word, "envelope") == 0)
 		expect_fact(p, describe_envelope, rest);
 	else if (strcmp(word, "rcpt") == 0)
