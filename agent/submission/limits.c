@@ -16,17 +16,18 @@ enum {
 	DROP_SWEEP = 8, /* chains looked through for them */
 	NAME_MAX_LEN = QUEUE_STATE_NAME_SIZE - sizeof(QUOTA),
 	VALUE_LEN = 8,
+	NS = 1000000, /* in a millisecond */
 };
 
 /* A debt from before a restart that is longer than any period was written by a wrong clock. */
-static const int64_t longest_us = INT64_C(31) * 86400 * 1000000;
+static const int64_t longest_ns = INT64_C(31) * 86400000 * NS;
 
 struct record {
 	struct list node; /* of its hash chain */
 	uint32_t connections;
 	bool is_kept;     /* its quota is on disk */
 	int64_t full_ms;  /* boot time at which the token bucket is full again: all there is to know about it */
-	int64_t quota_us; /* the same of the quota; finer, so that a million a day is a million */
+	int64_t quota_ns; /* the same of the quota; finer, so that a million a day is a million */
 	char name[];
 };
 
@@ -96,7 +97,7 @@ static void sweep(struct limits *limits, size_t chains, int64_t now_ms)
 
 			next = list_next(chain, node);
 			if (record->connections == 0 && record->full_ms <= now_ms && !record->is_kept &&
-			    record->quota_us <= now_ms * 1000)
+			    record->quota_ns <= now_ms * NS)
 				forget(limits, record);
 		}
 	}
@@ -164,7 +165,7 @@ int64_t limits_take(struct limits *limits, const char *submitter, struct config_
 
 static int64_t cost_of(struct config_rate quota, uint32_t count)
 {
-	int64_t one = quota.per_ms * 1000 / quota.count;
+	int64_t one = quota.per_ms * NS / quota.count;
 
 	return (one > 0 ? one : 1) * count;
 }
@@ -172,7 +173,7 @@ static int64_t cost_of(struct config_rate quota, uint32_t count)
 int64_t limits_spend(struct limits *limits, const char *submitter, struct config_rate quota, uint32_t count,
 		     int64_t now_ms)
 {
-	int64_t now_us = now_ms * 1000, period_us = quota.per_ms * 1000, after;
+	int64_t now_ns = now_ms * NS, period_ns = quota.per_ms * NS, after;
 	struct record *record;
 
 	if (quota.count == 0)
@@ -183,12 +184,12 @@ int64_t limits_spend(struct limits *limits, const char *submitter, struct config
 	if (!record)
 		return quota.per_ms;
 	/* A quota that was raised, or a clock that was wrong when it was written. */
-	if (record->quota_us > now_us + period_us)
-		record->quota_us = now_us + period_us;
-	after = (record->quota_us > now_us ? record->quota_us : now_us) + cost_of(quota, count);
-	if (after > now_us + period_us)
-		return (after - now_us - period_us + 999) / 1000;
-	record->quota_us = after;
+	if (record->quota_ns > now_ns + period_ns)
+		record->quota_ns = now_ns + period_ns;
+	after = (record->quota_ns > now_ns ? record->quota_ns : now_ns) + cost_of(quota, count);
+	if (after > now_ns + period_ns)
+		return (after - now_ns - period_ns + NS - 1) / NS;
+	record->quota_ns = after;
 	return 0;
 }
 
@@ -197,17 +198,17 @@ void limits_give_back(struct limits *limits, const char *submitter, struct confi
 	struct record *record = quota.count && count ? find(limits, submitter) : NULL;
 
 	if (record)
-		record->quota_us -= cost_of(quota, count);
+		record->quota_ns -= cost_of(quota, count);
 }
 
 static void write_value(struct queue_op *op, const struct record *record, bool is_full, int64_t now_ms, int64_t wall_ms)
 {
 	char name[QUEUE_STATE_NAME_SIZE];
 	uint8_t value[VALUE_LEN];
-	uint64_t full_us = (uint64_t)(record->quota_us - now_ms * 1000 + wall_ms * 1000);
+	uint64_t full_ns = (uint64_t)(record->quota_ns - now_ms * NS + wall_ms * NS);
 
 	for (size_t i = 0; i < VALUE_LEN; i++)
-		value[i] = (uint8_t)(full_us >> (8 * (VALUE_LEN - 1 - i)));
+		value[i] = (uint8_t)(full_ns >> (8 * (VALUE_LEN - 1 - i)));
 	snprintf(name, sizeof(name), QUOTA "%s", record->name);
 	queue_op_state(op, name, (struct queue_bytes){ value, is_full ? 0 : VALUE_LEN });
 }
@@ -223,7 +224,7 @@ static void drop_some(struct limits *limits, struct queue_op *op, int64_t now_ms
 		for (struct list *node = list_first(chain); node && drops < DROPS; node = list_next(chain, node)) {
 			struct record *record = LIST_ENTRY(node, struct record, node);
 
-			if (!record->is_kept || record->quota_us > now_ms * 1000)
+			if (!record->is_kept || record->quota_ns > now_ms * NS)
 				continue;
 			write_value(op, record, true, now_ms, 0);
 			record->is_kept = false;
@@ -239,7 +240,7 @@ void limits_keep(struct limits *limits, const char *submitter, struct queue_op *
 
 	if (limits->kept)
 		drop_some(limits, op, now_ms);
-	if (!record || record->quota_us <= now_ms * 1000 || strlen(submitter) > NAME_MAX_LEN ||
+	if (!record || record->quota_ns <= now_ms * NS || strlen(submitter) > NAME_MAX_LEN ||
 	    (!record->is_kept && limits->kept >= LIMITS_KEPT_MAX))
 		return;
 	write_value(op, record, false, now_ms, wall_ms);
@@ -252,21 +253,21 @@ static void restore_one(struct limits *limits, const char *submitter, struct que
 {
 	const uint8_t *bytes = value.data;
 	struct record *record;
-	uint64_t full_us = 0;
-	int64_t debt_us;
+	uint64_t full_ns = 0;
+	int64_t debt_ns;
 
 	if (value.len != VALUE_LEN)
 		return;
 	for (size_t i = 0; i < VALUE_LEN; i++)
-		full_us = full_us << 8 | bytes[i];
-	debt_us = full_us <= (uint64_t)wall_ms * 1000 ? 0
-		  : full_us - (uint64_t)wall_ms * 1000 > (uint64_t)longest_us
-			  ? longest_us
-			  : (int64_t)(full_us - (uint64_t)wall_ms * 1000);
+		full_ns = full_ns << 8 | bytes[i];
+	debt_ns = full_ns <= (uint64_t)wall_ms * NS ? 0
+		  : full_ns - (uint64_t)wall_ms * NS > (uint64_t)longest_ns
+			  ? longest_ns
+			  : (int64_t)(full_ns - (uint64_t)wall_ms * NS);
 	record = find_or_add(limits, submitter, now_ms);
 	if (!record || record->is_kept)
 		return;
-	record->quota_us = now_ms * 1000 + debt_us;
+	record->quota_ns = now_ms * NS + debt_ns;
 	record->is_kept = true;
 	limits->kept++;
 }

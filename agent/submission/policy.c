@@ -28,7 +28,7 @@ struct policy *policy_new(struct config *config, const struct config_listener *l
 		return NULL;
 	}
 	set_limits(&policy->server, config);
-	policy->server.features = SERVER_PLAIN;
+	policy->server.features = SERVER_FULL;
 	if (listener->tls == CONFIG_TLS_STARTTLS)
 		policy->server.features |= SERVER_STARTTLS;
 	policy->server.newline =

@@ -281,7 +281,7 @@ static void run(struct session *s)
 {
 	enum after after;
 
-	if (s->is_shaking)
+	if (s->is_shaking || !s->engine)
 		return;
 	if (s->is_stalled) {
 		after = do_action(s);
@@ -292,6 +292,7 @@ static void run(struct session *s)
 		after = AFTER_GO_ON;
 		take_input(s);
 	}
+	server_wall_clock(s->engine, loop_now_ms(s->shared->loop), loop_wall_ms(s->shared->loop));
 	while (after == AFTER_GO_ON) {
 		server_step(s->engine, loop_now_ms(s->shared->loop), &s->rest, &s->action);
 		after = do_action(s);
