@@ -475,6 +475,8 @@ static void submit(struct intake *intake, const struct intake_session *session, 
 	m->receipt = NULL;
 	if (m->spent)
 		limits_keep(m->limits, m->submitter, op, session->now_ms, session->wall_ms);
+	if (session->state)
+		queue_op_state(op, session->state, session->state_value);
 	intake->is_stored = true;
 	queue_op_submit(op, on_accepted, intake);
 	let_go(m); /* the queue has copied what it needs */

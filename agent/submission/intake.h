@@ -37,6 +37,8 @@ struct intake_session {
 	const char *protocol;  /* "ESMTPS" */
 	const char *tls;       /* facts for the trace, or NULL */
 	int64_t now_ms, wall_ms;
+	const char *state; /* of the queue, written with the message: see queue_op_state(); or NULL */
+	struct queue_bytes state_value;
 };
 
 enum intake_verdict {
