@@ -20,15 +20,17 @@ enum {
 	TIMEOUT_MS = 30 * 1000,
 	GRACE_MS = 10 * 1000, /* the helper keeps the time itself; this much later it counts as hanging */
 	REQUESTS = 64,        /* open at once */
-	SOCKET_FD = 3,        /* where the helper finds it */
-	END_STEPS = 200,      /* of 5 ms: how long it may take to end */
+	CHECKS = 64,          /* the same of passwords: strangers can ask for those */
+	CHECK_MS = 10 * 1000,
+	SOCKET_FD = 3,   /* where the helper finds it */
+	END_STEPS = 200, /* of 5 ms: how long it may take to end */
 };
 
 struct helper {
 	struct loop *loop;
 	struct channel channel;
 	struct list requests;
-	size_t request_count;
+	size_t counts[2]; /* of commands, of checks */
 	uint32_t last_id;
 	pid_t pid; /* 0: reaped */
 	bool alive;
@@ -42,7 +44,9 @@ struct helper_request {
 	struct loop_timer timer;
 	struct loop_task task; /* a failure that was known at once */
 	char error[256];
+	bool is_check;
 	void (*done)(void *arg, bool ok, struct span output, const char *error);
+	void (*checked)(void *arg, enum helper_verdict verdict, const char *why);
 	void *arg;
 };
 
@@ -174,17 +178,23 @@ static void release(struct helper_request *request)
 	loop_timer_stop(&request->timer);
 	loop_task_stop(&request->task);
 	list_remove(&request->node);
-	request->helper->request_count--;
+	request->helper->counts[request->is_check]--;
 	mem_free(request);
 }
 
 static void answer(struct helper_request *request, bool ok, struct span output, const char *error)
 {
-	void (*done)(void *arg, bool ok, struct span output, const char *error) = request->done;
-	void *arg = request->arg;
+	struct helper_request was = *request;
 
 	release(request);
-	done(arg, ok, output, error);
+	if (!was.is_check)
+		was.done(was.arg, ok, output, error);
+	else if (ok && span_equals(output, SPAN("yes")))
+		was.checked(was.arg, HELPER_YES, "");
+	else if (ok && span_equals(output, SPAN("no")))
+		was.checked(was.arg, HELPER_NO, "");
+	else
+		was.checked(was.arg, HELPER_UNDONE, error);
 }
 
 static void on_record(void *arg, const struct protocol_record *record)
@@ -241,11 +251,9 @@ static void on_closed(void *arg)
 		helper->pid = 0;
 	if (reaped > 0 && WIFSIGNALED(status))
 		snprintf(helper->death, sizeof(helper->death),
-			 "sendoff-helper was killed by signal %d - restart sendoffd to run commands again",
-			 WTERMSIG(status));
+			 "sendoff-helper was killed by signal %d - restart sendoffd", WTERMSIG(status));
 	else
-		snprintf(helper->death, sizeof(helper->death),
-			 "sendoff-helper has ended - restart sendoffd to run commands again");
+		snprintf(helper->death, sizeof(helper->death), "sendoff-helper has ended - restart sendoffd");
 	helper->alive = false;
 	channel_fini(&helper->channel);
 	for (struct list *at = list_first(&helper->requests); at; at = list_next(&helper->requests, at)) {
@@ -256,34 +264,75 @@ static void on_closed(void *arg)
 	}
 }
 
+static struct helper_request *request_new(struct helper *helper, bool is_check, void *arg)
+{
+	struct helper_request *request = MEM_NEW(struct helper_request);
+
+	request->helper = helper;
+	request->id = ++helper->last_id;
+	request->is_check = is_check;
+	request->arg = arg;
+	list_init(&request->node);
+	list_append(&helper->requests, &request->node);
+	helper->counts[is_check]++;
+	loop_timer_init(&request->timer, helper->loop, on_timer);
+	loop_task_init(&request->task, helper->loop, on_task);
+	return request;
+}
+
+static void send_request(struct helper_request *request, struct protocol_record record, const char *too_long)
+{
+	struct helper *helper = request->helper;
+
+	record.id = request->id;
+	if (!helper->alive)
+		fail_later(request, helper->death);
+	else if (!channel_send(&helper->channel, &record) && !helper->channel.broken)
+		fail_later(request, too_long);
+	else
+		loop_timer_in(&request->timer, (int64_t)record.timeout_ms + GRACE_MS);
+}
+
 struct helper_request *helper_command(struct helper *helper, const char *command, int64_t timeout_ms,
 				      void (*done)(void *arg, bool ok, struct span output, const char *error),
 				      void *arg)
 {
-	struct helper_request *request = MEM_NEW(struct helper_request);
+	struct helper_request *request = request_new(helper, false, arg);
 	struct protocol_record record = { .kind = PROTOCOL_RUN, .payload = span_str(command) };
 
+	request->done = done;
 	if (timeout_ms <= 0)
 		timeout_ms = TIMEOUT_MS;
-	request->helper = helper;
-	request->id = ++helper->last_id;
-	request->done = done;
-	request->arg = arg;
-	list_init(&request->node);
-	list_append(&helper->requests, &request->node);
-	helper->request_count++;
-	loop_timer_init(&request->timer, helper->loop, on_timer);
-	loop_task_init(&request->task, helper->loop, on_task);
-	record.id = request->id;
 	record.timeout_ms = timeout_ms < INT32_MAX ? (uint32_t)timeout_ms : INT32_MAX;
-	if (!helper->alive)
-		fail_later(request, helper->death);
-	else if (helper->request_count > REQUESTS)
+	if (helper->counts[false] > REQUESTS)
 		fail_later(request, "too many commands wait to be run");
-	else if (!channel_send(&helper->channel, &record) && !helper->channel.broken)
-		fail_later(request, "the command is too long");
 	else
-		loop_timer_in(&request->timer, timeout_ms + GRACE_MS);
+		send_request(request, record, "the command is too long");
+	return request;
+}
+
+struct helper_request *helper_check(struct helper *helper, const char *secret, const char *password,
+				    void (*done)(void *arg, enum helper_verdict verdict, const char *why), void *arg)
+{
+	struct helper_request *request = request_new(helper, true, arg);
+	struct protocol_record record = { .kind = PROTOCOL_CHECK, .timeout_ms = CHECK_MS };
+	size_t secret_len = strlen(secret), len = strlen(password);
+	struct buf question;
+
+	request->checked = done;
+	buf_init(&question, PROTOCOL_PAYLOAD);
+	/* Room for all of it at once: no copy is left behind by growing. */
+	if (helper->counts[true] > CHECKS) {
+		fail_later(request, "too many passwords wait to be checked");
+	} else if (!buf_reserve(&question, secret_len + 1 + len)) {
+		fail_later(request, "the password is too long");
+	} else {
+		buf_append(&question, secret, secret_len + 1);
+		buf_append(&question, password, len);
+		record.payload = buf_span(&question);
+		send_request(request, record, "the password is too long");
+	}
+	channel_wipe(&question);
 	return request;
 }
 

@@ -35,6 +35,14 @@ bool helper_is_alive(const struct helper *helper);
 struct helper_request *helper_command(struct helper *helper, const char *command, int64_t timeout_ms,
 				      void (*done)(void *arg, bool ok, struct span output, const char *error),
 				      void *arg);
+enum helper_verdict { HELPER_YES, HELPER_NO, HELPER_UNDONE };
+
+/*
+ * Is this the password of `secret` (what a users file keeps of it)? Takes long by design, some at once; HELPER_UNDONE,
+ * with `why` for the log, when it cannot be found out just now. The password is copied and the copies are overwritten.
+ */
+struct helper_request *helper_check(struct helper *helper, const char *secret, const char *password,
+				    void (*done)(void *arg, enum helper_verdict verdict, const char *why), void *arg);
 /* NULL is fine. */
 void helper_cancel(struct helper_request *request);
 

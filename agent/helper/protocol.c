@@ -15,6 +15,11 @@ static void put32(char *p, uint32_t v)
 	p[3] = (char)v;
 }
 
+static bool has_timeout(enum protocol_kind kind)
+{
+	return kind == PROTOCOL_RUN || kind == PROTOCOL_CHECK;
+}
+
 enum protocol_verdict protocol_read(struct span in, struct protocol_record *out, size_t *out_used)
 {
 	struct protocol_record record = { .timeout_ms = 0 };
@@ -27,14 +32,14 @@ enum protocol_verdict protocol_read(struct span in, struct protocol_record *out,
 		return PROTOCOL_BAD;
 	if (in.len < PROTOCOL_HEAD)
 		return PROTOCOL_MORE;
-	if (in.data[4] < PROTOCOL_RUN || in.data[4] > PROTOCOL_FAILED)
+	if (in.data[4] < PROTOCOL_RUN || in.data[4] > PROTOCOL_CHECK)
 		return PROTOCOL_BAD;
 	if (in.len - 4 < len)
 		return PROTOCOL_MORE;
 	record.kind = (enum protocol_kind)in.data[4];
 	record.id = get32(in.data + 5);
 	record.payload = span_of(in.data + PROTOCOL_HEAD, len - (PROTOCOL_HEAD - 4));
-	if (record.kind == PROTOCOL_RUN) {
+	if (has_timeout(record.kind)) {
 		if (record.payload.len < 4)
 			return PROTOCOL_BAD;
 		record.timeout_ms = get32(record.payload.data);
@@ -49,7 +54,7 @@ enum protocol_verdict protocol_read(struct span in, struct protocol_record *out,
 
 bool protocol_write(struct buf *out, const struct protocol_record *record)
 {
-	size_t extra = record->kind == PROTOCOL_RUN ? 4 : 0;
+	size_t extra = has_timeout(record->kind) ? 4 : 0;
 	char *room;
 
 	if (record->payload.len > PROTOCOL_PAYLOAD)

@@ -1,8 +1,9 @@
 /*
  * protocol - the records between the agent and sendoff-helper.
  *
- * A record: length 4 (of what follows, big-endian), kind 1, id 4, payload. RUN carries the timeout (4, milliseconds)
- * before the command. An id belongs to one request from RUN to its OUTPUT or FAILED; there is none after CANCEL.
+ * A record: length 4 (of what follows, big-endian), kind 1, id 4, payload. RUN and CHECK carry the timeout (4,
+ * milliseconds) before the command, or before what is kept of a password, a NUL and the password. An id belongs to one
+ * request from there to its OUTPUT (of CHECK: "yes" or "no") or FAILED; there is none after CANCEL.
  *
  * Owns nothing; pure. A record read borrows the bytes it was read from.
  * Threads: any.
@@ -21,6 +22,7 @@ enum protocol_kind {
 	PROTOCOL_CANCEL,  /* agent: end it, say nothing more of it */
 	PROTOCOL_OUTPUT,  /* helper: it went well and printed this */
 	PROTOCOL_FAILED,  /* helper: it failed, for this reason */
+	PROTOCOL_CHECK,   /* agent: is this the password? */
 };
 
 enum protocol_verdict { PROTOCOL_MORE, PROTOCOL_DONE, PROTOCOL_BAD };
@@ -28,7 +30,7 @@ enum protocol_verdict { PROTOCOL_MORE, PROTOCOL_DONE, PROTOCOL_BAD };
 struct protocol_record {
 	enum protocol_kind kind;
 	uint32_t id;
-	uint32_t timeout_ms; /* RUN */
+	uint32_t timeout_ms; /* RUN, CHECK */
 	struct span payload;
 };
 

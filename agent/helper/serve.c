@@ -2,11 +2,13 @@
 
 #include "base/mem.h"
 #include "helper/channel.h"
+#include "helper/check.h"
 #include "helper/run.h"
 
 struct serve {
 	struct loop *loop;
 	struct run_set *runs;
+	struct check_set *checks;
 	struct channel agent;
 	struct list jobs;
 };
@@ -15,7 +17,8 @@ struct job {
 	struct list node;
 	struct serve *serve;
 	uint32_t id;
-	struct run *run;
+	struct run *run; /* one of the two */
+	struct check *check;
 };
 
 static void end_job(struct job *job)
@@ -35,17 +38,40 @@ static void on_done(void *arg, bool ok, struct span output, const char *error)
 	end_job(job);
 }
 
-static void begin_job(struct serve *serve, const struct protocol_record *record)
+static void on_checked(void *arg, enum check_verdict verdict)
+{
+	switch (verdict) {
+	case CHECK_YES: on_done(arg, true, SPAN("yes"), ""); break;
+	case CHECK_NO: on_done(arg, true, SPAN("no"), ""); break;
+	case CHECK_UNDONE: on_done(arg, false, SPAN(""), "the password could not be checked"); break;
+	}
+}
+
+static struct job *add_job(struct serve *serve, uint32_t id)
 {
 	struct job *job = MEM_NEW(struct job);
-	char *command = mem_span_dup(record->payload);
 
 	job->serve = serve;
-	job->id = record->id;
+	job->id = id;
 	list_init(&job->node);
 	list_append(&serve->jobs, &job->node);
+	return job;
+}
+
+static void begin_run(struct serve *serve, const struct protocol_record *record)
+{
+	struct job *job = add_job(serve, record->id);
+	char *command = mem_span_dup(record->payload);
+
 	job->run = run_command(serve->runs, command, record->timeout_ms, on_done, job);
 	mem_free(command);
+}
+
+static void begin_check(struct serve *serve, const struct protocol_record *record)
+{
+	struct job *job = add_job(serve, record->id);
+
+	job->check = check_password(serve->checks, record->payload, record->timeout_ms, on_checked, job);
 }
 
 static void cancel_job(struct serve *serve, uint32_t id)
@@ -54,7 +80,10 @@ static void cancel_job(struct serve *serve, uint32_t id)
 		struct job *job = LIST_ENTRY(at, struct job, node);
 
 		if (job->id == id) {
-			run_cancel(job->run);
+			if (job->run)
+				run_cancel(job->run);
+			else
+				check_cancel(job->check);
 			end_job(job);
 			return;
 		}
@@ -66,7 +95,8 @@ static void on_record(void *arg, const struct protocol_record *record)
 	struct serve *serve = arg;
 
 	switch (record->kind) {
-	case PROTOCOL_RUN: begin_job(serve, record); break;
+	case PROTOCOL_RUN: begin_run(serve, record); break;
+	case PROTOCOL_CHECK: begin_check(serve, record); break;
 	case PROTOCOL_CANCEL: cancel_job(serve, record->id); break;
 	case PROTOCOL_OUTPUT:
 	case PROTOCOL_FAILED: break; /* these are ours to say */
@@ -87,10 +117,12 @@ void serve_until_closed(int fd)
 
 	list_init(&serve.jobs);
 	serve.runs = run_set_new(serve.loop);
+	serve.checks = check_set_new(serve.loop);
 	channel_init(&serve.agent, serve.loop, fd, on_record, on_closed, &serve);
 	loop_run(serve.loop);
 	channel_fini(&serve.agent);
 	run_set_free(serve.runs);
+	check_set_free(serve.checks);
 	while ((node = list_first(&serve.jobs)))
 		end_job(LIST_ENTRY(node, struct job, node));
 	loop_free(serve.loop);

@@ -1,7 +1,8 @@
 /*
- * serve - the work of sendoff-helper: requests in on a socket, commands run, answers out, until the socket closes.
+ * serve - the work of sendoff-helper: requests in on a socket, commands run and passwords checked, answers out, until the
+ *         socket closes.
  *
- * Owns:    a loop, the socket, all commands that run.
+ * Owns:    a loop, the socket, all commands and checks that run.
  * Threads: one; takes SIGCHLD of the process.
  */
 #ifndef SERVE_H

@@ -20,7 +20,7 @@ MAY_INCLUDE = {
     "net": {"net", "base"},
     "helper": {"helper", "net", "base"},
     "core": CORE,
-    "submission": CORE | {"submission"},
+    "submission": CORE | {"submission", "helper"},
     "delivery": CORE | {"delivery", "helper"},
     "control": CORE | {"control", "helper"},
     "main": CORE | {"main", "submission", "delivery", "control", "helper"},
@@ -41,7 +41,7 @@ HOMES = {
     r"curl/.*": [r"agent/helper/\w+\.[ch]"],
     r"seccomp\.h|linux/(landlock|seccomp|filter|audit)\.h": [r"agent/sandbox(_\w+)?\.[ch]"],
     r"idn2\.h": [r"agent/smtp/address\.c"],
-    r"crypt\.h": [r"agent/submission/\w+\.c"],
+    r"crypt\.h": [r"agent/helper/check\.c"],
     r"n?curses.*|term\.h": [r"tools/\w+\.[ch]"],
     r"syslog\.h|systemd/.*": [r"agent/log(_\w+)?\.c"],
 }

@@ -31,6 +31,7 @@ static void records_come_back_as_they_were_written_and_cut_ones_wait(void **stat
 		{ .kind = PROTOCOL_RUN, .id = 0xfffffffe, .timeout_ms = 0xffffffff },
 		{ .kind = PROTOCOL_CANCEL, .id = 0 },
 		{ .kind = PROTOCOL_OUTPUT, .id = 7, .payload = { "se\0cret", 7 } },
+		{ .kind = PROTOCOL_CHECK, .id = 9, .timeout_ms = 10000, .payload = { "$y$x\0secret", 11 } },
 		{ .kind = PROTOCOL_FAILED, .id = 8, .payload = { "no", 2 } },
 	};
 
@@ -67,9 +68,10 @@ static void what_is_no_record_is_refused_as_soon_as_it_shows(void **state)
 		{ "longer than a record may be", { "\0\2\0\0", 4 } },
 		{ "enormous", { "\xff\xff\xff\xff", 4 } },
 		{ "kind 0", { "\0\0\0\5\0\0\0\0\1", 9 } },
-		{ "kind 5", { "\0\0\0\5\5\0\0\0\1", 9 } },
+		{ "kind 6", { "\0\0\0\5\6\0\0\0\1", 9 } },
 		{ "negative kind", { "\0\0\0\5\x80\0\0\0\1", 9 } },
 		{ "a run without its time", { "\0\0\0\6\1\0\0\0\1x", 10 } },
+		{ "a check without its time", { "\0\0\0\6\5\0\0\0\1x", 10 } },
 	};
 
 	(void)state;
