@@ -112,12 +112,12 @@ static void describe(const struct session *s, struct about *out)
 }
 
 /* What is wrong with the aliases is told when it is found, and again when it has changed. */
-static void refresh_names(struct session *s)
+void session_refresh_names(struct session_shared *shared)
 {
 	struct buf errors;
 
 	buf_init(&errors, NAMES_ERRORS_MAX);
-	if (names_refresh(s->shared->names, s->shared->config, loop_now_ms(s->shared->loop), &errors)) {
+	if (names_refresh(shared->names, shared->config, loop_now_ms(shared->loop), &errors)) {
 		for (struct span rest = buf_span(&errors); rest.len;) {
 			struct span line = span_first(rest, span_find(rest, '\n'));
 			char text[512];
@@ -149,7 +149,7 @@ static void ask_mail(struct session *s)
 		server_refuse(s->engine, (struct server_reply){ 421, "4.3.2", "no new mail is taken just now" });
 		return;
 	}
-	refresh_names(s);
+	session_refresh_names(s->shared);
 	describe(s, &about);
 	if (intake_mail(s->intake, &about.session, server_envelope(s->engine), &reply) == INTAKE_OK) {
 		server_accept(s->engine, NULL);

@@ -39,5 +39,7 @@ void session_start(struct session_shared *shared, struct policy *policy, int fd)
 /* 421 as soon as no answer is owed. */
 void session_shut_down_all(struct session_shared *shared);
 void session_free_all(struct session_shared *shared);
+/* The aliases as they are now, for a message that begins; what is wrong with them is logged. */
+void session_refresh_names(struct session_shared *shared);
 
 #endif
