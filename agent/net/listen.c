@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -262,6 +264,29 @@ int listen_unix(struct loop *loop, const char *path, mode_t mode, struct listen 
 	l->ino = made.st_ino;
 	snprintf(l->name, sizeof(l->name), "%s", path);
 	*out_listen = l;
+	return 0;
+}
+
+int listen_give(struct listen *listen, const char *owner, const char *group, char *why, size_t why_size)
+{
+	const struct passwd *user = owner ? getpwnam(owner) : NULL;
+	const struct group *members = group ? getgrnam(group) : NULL;
+
+	if ((owner && !user) || (group && !members)) {
+		snprintf(why, why_size, "%s: there is no %s \"%s\" here", listen->name,
+			 owner && !user ? "user" : "group", owner && !user ? owner : group);
+		return -ENOENT;
+	}
+	/* Not through a link that somebody put in its place meanwhile. */
+	if (listen->path && (user || members) &&
+	    lchown(listen->path, user ? user->pw_uid : (uid_t)-1, members ? members->gr_gid : (gid_t)-1) != 0) {
+		int error = errno;
+
+		return refuse(error, -1, listen->path,
+			      error == EPERM ? " - only root gives a socket away, and others only to groups of theirs"
+					     : "",
+			      why, why_size);
+	}
 	return 0;
 }
 

@@ -20,6 +20,9 @@ struct listen;
 int listen_tcp(struct loop *loop, const char *address, struct listen **out_listen, char *why, size_t why_size);
 int listen_unix(struct loop *loop, const char *path, mode_t mode, struct listen **out_listen, char *why,
 		size_t why_size);
+/* Gives the socket file, made by listen_unix(), to a user and a group by name (NULL: stays). Changes nothing about one
+ * that was inherited: whoever made that has said whose it is. */
+int listen_give(struct listen *listen, const char *owner, const char *group, char *why, size_t why_size);
 /* One that was inherited. */
 int listen_fd(struct loop *loop, int fd, struct listen **out_listen, char *why, size_t why_size);
 

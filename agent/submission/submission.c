@@ -142,6 +142,17 @@ static int bind_address(struct submission *s, struct policy *policy, const char 
 	return 0;
 }
 
+static int bind_socket(struct submission *s, struct policy *policy, char *why, size_t why_size)
+{
+	const struct config_listener *listener = policy->listener;
+	struct entrance *entrance = add_entrance(s, policy);
+	int err = listen_unix(s->loop, listener->socket, listener->socket_mode, &entrance->listen, why, why_size);
+
+	if (err)
+		return err;
+	return listen_give(entrance->listen, listener->socket_owner, listener->socket_group, why, why_size);
+}
+
 static int bind_listener(struct submission *s, const struct config_listener *listener,
 			 struct listen_inherited *inherited, size_t inherited_count, char *why, size_t why_size)
 {
@@ -153,8 +164,7 @@ static int bind_listener(struct submission *s, const struct config_listener *lis
 		return -1;
 	err = take_inherited(s, policy, inherited, inherited_count, &found, why, why_size);
 	if (!err && !found && listener->socket)
-		err = listen_unix(s->loop, listener->socket, listener->socket_mode, &add_entrance(s, policy)->listen,
-				  why, why_size);
+		err = bind_socket(s, policy, why, why_size);
 	for (size_t i = 0; !err && !found && i < listener->addresses.count; i++)
 		err = bind_address(s, policy, listener->addresses.list[i], why, why_size);
 	policy_unref(policy);

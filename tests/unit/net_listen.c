@@ -7,7 +7,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netinet/in.h>
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -182,6 +184,28 @@ static void a_unix_socket_has_its_mode_and_goes_with_its_listener(void **state)
 	listen_free(l);
 	l = NULL;
 	assert_int_equal(stat(path_of("made/submit"), &st), -1);
+}
+
+static void a_unix_socket_is_given_to_whom_it_is_meant_for(void **state)
+{
+	struct stat st;
+
+	(void)state;
+	assert_int_equal(listen_unix(loop, path_of("submit"), 0660, &l, why, sizeof(why)), 0);
+	assert_int_equal(listen_give(l, NULL, NULL, why, sizeof(why)), 0);
+	assert_int_equal(listen_give(l, "no-such-user-here", NULL, why, sizeof(why)), -ENOENT);
+	assert_non_null(strstr(why, "no-such-user-here"));
+	assert_int_equal(listen_give(l, NULL, "no-such-group-here", why, sizeof(why)), -ENOENT);
+	assert_non_null(strstr(why, "no-such-group-here"));
+	if (getuid() != 0) {
+		assert_int_equal(listen_give(l, "root", NULL, why, sizeof(why)), -EPERM);
+		return;
+	}
+	assert_int_equal(listen_give(l, "daemon", "mail", why, sizeof(why)), 0);
+	assert_int_equal(stat(path_of("submit"), &st), 0);
+	assert_int_equal(st.st_uid, getpwnam("daemon")->pw_uid);
+	assert_int_equal(st.st_gid, getgrnam("mail")->gr_gid);
+	assert_int_equal(st.st_mode & 07777, 0660);
 }
 
 static void leave_a_stale_socket(const char *path)
@@ -387,6 +411,7 @@ int main(void)
 		TEST(an_address_in_use_or_senseless_is_refused_with_words),
 		TEST(a_paused_listener_takes_nothing),
 		TEST(a_unix_socket_has_its_mode_and_goes_with_its_listener),
+		TEST(a_unix_socket_is_given_to_whom_it_is_meant_for),
 		TEST(a_stale_socket_is_replaced),
 		TEST(a_socket_that_somebody_answers_is_not_taken_away),
 		TEST(a_file_that_is_no_socket_is_left_alone),
