@@ -56,6 +56,8 @@ static void take_author(struct draft *d, const struct header_field *field)
 
 	d->has_author = true;
 	keep(d, field->value.data);
+	if (d->full)
+		return;
 	verdict = rewrite_from(d->r, field->value, d->out, &replaced, &parsed);
 	note(d, verdict, field);
 	if (verdict != REWRITE_CHANGED || !replaced || as == REVISE_DROP)
@@ -80,20 +82,9 @@ static void take_stray(struct draft *d, const struct header_field *field)
 
 static void take_addresses(struct draft *d, const struct header_field *field, bool recipients)
 {
-	struct buf *out = d->out;
-	size_t before = out->len, taken = d->taken;
-
 	keep(d, field->value.data);
-	if (d->full)
-		return;
-	switch (rewrite_addresses(d->r, field->value, recipients, out)) {
-	case REWRITE_SAME: /* what was kept for it comes again with what follows */
-		buf_truncate(out, before);
-		d->taken = taken;
-		break;
-	case REWRITE_CHANGED: note(d, REWRITE_CHANGED, field); break;
-	case REWRITE_FULL: d->full = true; break;
-	}
+	if (!d->full)
+		note(d, rewrite_addresses(d->r, field->value, recipients, d->out), field);
 }
 
 static void take_field(struct draft *d, const struct header_field *field)
