@@ -40,6 +40,7 @@ static const char *priority_string(const char *minimum)
 struct tls_session {
 	gnutls_session_t session;
 	struct tls_server *server; /* one of the two */
+	struct tls_server_files *files;
 	struct tls_client *client;
 	struct tls_client_trust *trust; /* client that verifies: against what */
 	struct tls_client_own *own;
@@ -48,6 +49,7 @@ struct tls_session {
 	char *cache_key;
 	char *error;
 	char peer[128];
+	char user[256];
 	bool verify;
 	bool verified, resumed;
 	bool certificate_error;
@@ -284,14 +286,11 @@ struct tls_session *tls_accept(struct tls_server *server, int fd, char *why, siz
 {
 	struct tls_session *tls = session_new(GNUTLS_SERVER, fd);
 
-	if (!tls || gnutls_priority_set(tls->session, server->priority) < 0 ||
-	    gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE, server->credentials) < 0 ||
-	    gnutls_session_ticket_enable_server(tls->session, &server->ticket_key) < 0) {
+	if (!tls || !tls_server_attach(server, tls->session, &tls->files)) {
 		snprintf(why, why_size, "the TLS library is out of memory");
 		tls_free(tls);
 		return NULL;
 	}
-	gnutls_certificate_server_set_request(tls->session, GNUTLS_CERT_IGNORE);
 	tls->server = server;
 	server->references++;
 	return tls;
@@ -303,6 +302,7 @@ void tls_free(struct tls_session *tls)
 		return;
 	gnutls_deinit(tls->session);
 	drop_ahead(tls);
+	tls_server_detach(tls->files);
 	tls_server_free(tls->server);
 	tls_client_unref_trust(tls->trust);
 	tls_client_unref_own(tls->own);
@@ -342,16 +342,34 @@ static void say_handshake(struct tls_session *tls, int code)
 	}
 }
 
+/* A client need not show a certificate. */
+static bool shows_none(const struct tls_session *tls)
+{
+	unsigned count = 0;
+
+	return tls->server && (!tls->server->asks_clients || !gnutls_certificate_get_peers(tls->session, &count));
+}
+
 static bool is_right_peer(struct tls_session *tls)
 {
 	struct tls_peer check = { .session = tls->session,
 				  .trust = tls->trust ? tls->trust->list : NULL,
 				  .name = tls->name,
 				  .pins = tls->pins };
-	bool good = tls_peer_check(&check);
+	bool good;
 
+	if (shows_none(tls))
+		return true;
+	if (tls->server) {
+		check.is_client = true;
+		check.pins = tls->server->pins;
+		if (tls->server->names[TLS_SERVER_CA])
+			gnutls_certificate_get_trust_list(tls->files->credentials, &check.trust);
+	}
+	good = tls_peer_check(&check);
 	tls->verified = check.verified;
 	snprintf(tls->peer, sizeof(tls->peer), "%s", check.subject);
+	snprintf(tls->user, sizeof(tls->user), "%s", check.user);
 	if (!good)
 		set_error(tls, "%s", check.why);
 	return good;
@@ -377,7 +395,7 @@ enum tls_result tls_handshake(struct tls_session *tls)
 		return TLS_FAILED;
 	}
 	tls->resumed = gnutls_session_is_resumed(tls->session);
-	if (tls->client && !is_right_peer(tls)) {
+	if (!is_right_peer(tls)) {
 		struct tls_client_ticket *ticket =
 			tls->cache_key ? tls_client_ticket(tls->client, tls->cache_key) : NULL;
 
@@ -488,6 +506,7 @@ void tls_facts(const struct tls_session *tls, struct tls_facts *out)
 	snprintf(out->version, sizeof(out->version), "TLSv%s", name && strncmp(name, "TLS", 3) == 0 ? name + 3 : "?");
 	snprintf(out->cipher, sizeof(out->cipher), "%s", cipher ? cipher : "");
 	snprintf(out->peer, sizeof(out->peer), "%s", tls->peer);
+	snprintf(out->user, sizeof(out->user), "%s", tls->user);
 }
 
 bool tls_channel_binding(const struct tls_session *tls, uint8_t out[32])

@@ -28,6 +28,17 @@ int tls_server_new(const char *certificate_file, const char *key_file, struct tl
 int tls_server_new_self_signed(const char *name, const char *certificate_file, struct tls_server **out_server,
 			       char *why, size_t why_size);
 void tls_server_free(struct tls_server *server);
+/* From now on clients are asked for a certificate. They may show none; one that is shown must be issued, for clients, by
+ * an authority of `ca_file` (NULL: none), or have a key that is pinned ("sha256:…", as in struct tls_demand), or the
+ * handshake fails. 0 or -errno with `why`. Such sessions are never resumed. */
+int tls_server_ask_clients(struct tls_server *server, const char *ca_file, const char *const *pins, size_t pin_count,
+			   char *why, size_t why_size);
+
+enum tls_refresh { TLS_SAME, TLS_RENEWED, TLS_KEPT };
+
+/* Looks, at most once a second of boot time, whether certificate, key or authorities were replaced, and reads them anew;
+ * sessions keep what they began with. TLS_KEPT: the new ones cannot be used, and `why` says why, once for each change. */
+enum tls_refresh tls_server_refresh(struct tls_server *server, int64_t boot_ms, char *why, size_t why_size);
 
 struct tls_client *tls_client_new(void);
 void tls_client_free(struct tls_client *client);
@@ -73,6 +84,8 @@ struct tls_facts {
 	bool verified;    /* chain and name, or pin */
 	bool resumed;
 	char peer[128]; /* subject name of the peer's certificate, or "" */
+	char user[256]; /* whom a client's certificate proves: its first mail address, else its common name, else (and
+			   always by a pin, whose holder could write anything) "sha256:" and 16 digits of its key; "" */
 };
 void tls_facts(const struct tls_session *tls, struct tls_facts *out);
 /* RFC 9266 tls-exporter channel binding, 32 bytes; false where there is none. */

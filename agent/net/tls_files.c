@@ -87,3 +87,23 @@ out:
 	wipe(&key);
 	return error;
 }
+
+int tls_files_load_trust(gnutls_certificate_credentials_t credentials, const char *file, char *why, size_t why_size)
+{
+	struct buf text;
+	gnutls_datum_t pem;
+	int error;
+
+	buf_init(&text, FILE_MAX);
+	error = read_file(file, false, &text, why, why_size);
+	if (!error) {
+		pem = datum_of(&text);
+		error = gnutls_certificate_set_x509_trust_mem(credentials, &pem, GNUTLS_X509_FMT_PEM);
+		if (error <= 0)
+			snprintf(why, why_size, "%s: %s", file,
+				 error ? gnutls_strerror(error) : "no certificate in it");
+		error = error > 0 ? 0 : -EINVAL;
+	}
+	buf_fini(&text);
+	return error;
+}

@@ -15,4 +15,7 @@
 int tls_files_load_pair(gnutls_certificate_credentials_t credentials, const char *certificate_file,
 			const char *key_file, char *why, size_t why_size);
 
+/* Makes the authorities of a PEM file those that peers are verified against. 0, or -errno and `why`. */
+int tls_files_load_trust(gnutls_certificate_credentials_t credentials, const char *file, char *why, size_t why_size);
+
 #endif

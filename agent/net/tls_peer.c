@@ -155,7 +155,7 @@ static void say_issuer(const struct chain *chain, struct buf *out)
 /* Every reason, in words. `status` is GnuTLS's verdict on the chain. */
 static void say_why(struct tls_peer *check, const struct chain *chain, unsigned status, bool name_fits)
 {
-	static const struct {
+	const struct {
 		unsigned bit;
 		const char *text;
 	} others[] = {
@@ -164,7 +164,8 @@ static void say_why(struct tls_peer *check, const struct chain *chain, unsigned 
 		{ GNUTLS_CERT_INSECURE_ALGORITHM, "; it is signed with an insecure algorithm" },
 		{ GNUTLS_CERT_SIGNATURE_FAILURE, "; its signature is wrong" },
 		{ GNUTLS_CERT_SIGNER_CONSTRAINTS_FAILURE, "; its issuer may not issue for this name" },
-		{ GNUTLS_CERT_PURPOSE_MISMATCH, "; it is not meant for servers" },
+		{ GNUTLS_CERT_PURPOSE_MISMATCH,
+		  check->is_client ? "; it is not meant for clients" : "; it is not meant for servers" },
 		{ GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, "; it has demands that are not understood" },
 	};
 	struct buf words;
@@ -186,17 +187,20 @@ static void say_why(struct tls_peer *check, const struct chain *chain, unsigned 
 			buf_append_str(&words, others[i].text);
 	if (buf_is_empty(&words))
 		buf_append_str(&words, "; it cannot be verified");
-	say(check, "the certificate of %s is refused: %s", check->name, buf_cstr(&words) + 2);
+	if (check->is_client)
+		say(check, "the client's certificate (%s) is refused: %s", check->subject, buf_cstr(&words) + 2);
+	else
+		say(check, "the certificate of %s is refused: %s", check->name, buf_cstr(&words) + 2);
 	buf_fini(&words);
 }
 
 static bool verify_chain(struct tls_peer *check, const struct chain *chain)
 {
-	char purpose[] = GNUTLS_KP_TLS_WWW_SERVER;
-	gnutls_typed_vdata_st data = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)purpose };
+	const char *purpose = check->is_client ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER;
+	gnutls_typed_vdata_st data = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)(uintptr_t)purpose };
 	gnutls_x509_crt_t list[CHAIN_MAX];
 	unsigned status = GNUTLS_CERT_INVALID;
-	bool name_fits = gnutls_x509_crt_check_hostname2(chain->list[0], check->name, 0);
+	bool name_fits = check->is_client || gnutls_x509_crt_check_hostname2(chain->list[0], check->name, 0);
 
 	/* It sorts and shortens the list it is given. */
 	memcpy(list, chain->list, sizeof(list));
@@ -236,24 +240,112 @@ static bool pin_matches(const char *pin, const unsigned char digest[32])
 	return same;
 }
 
-static bool check_pins(struct tls_peer *check, const struct chain *chain)
+/* False: said why. */
+static bool read_digest(struct tls_peer *check, const struct chain *chain, unsigned char digest[32])
 {
-	unsigned char digest[64];
-	size_t len = sizeof(digest);
-	char shown[65];
+	size_t len = 32;
 
-	if (gnutls_x509_crt_get_key_id(chain->list[0], GNUTLS_KEYID_USE_SHA256, digest, &len) < 0 || len != 32) {
-		say(check, "the public key of the peer's certificate cannot be read");
-		return false;
-	}
-	for (const char *pin = check->pins; *pin; pin += strlen(pin) + 1)
+	if (gnutls_x509_crt_get_key_id(chain->list[0], GNUTLS_KEYID_USE_SHA256, digest, &len) >= 0 && len == 32)
+		return true;
+	say(check, "the public key of the peer's certificate cannot be read");
+	return false;
+}
+
+static bool is_pinned(const struct tls_peer *check, const unsigned char digest[32])
+{
+	for (const char *pin = check->pins; pin && *pin; pin += strlen(pin) + 1)
 		if (pin_matches(pin, digest))
 			return true;
-	for (size_t i = 0; i < 32; i++)
-		snprintf(shown + 2 * i, 3, "%02x", digest[i]);
-	say(check, "the public key of %s fits none of tls_pins: it is sha256:%s",
-	    check->name ? check->name : "the peer", shown);
 	return false;
+}
+
+static const char *print_digest(const unsigned char digest[32], char out[65])
+{
+	for (size_t i = 0; i < 32; i++)
+		snprintf(out + 2 * i, 3, "%02x", digest[i]);
+	return out;
+}
+
+static bool check_pins(struct tls_peer *check, const struct chain *chain)
+{
+	unsigned char digest[32];
+	char shown[65];
+
+	if (!read_digest(check, chain, digest))
+		return false;
+	if (is_pinned(check, digest))
+		return true;
+	say(check, "the public key of %s fits none of tls_pins: it is sha256:%s",
+	    check->name ? check->name : "the peer", print_digest(digest, shown));
+	return false;
+}
+
+/* ---------------------------------------------------------------- clients */
+
+static bool find_mail(gnutls_x509_crt_t crt, char *out, size_t size)
+{
+	for (unsigned seq = 0;; seq++) {
+		size_t len = size - 1;
+		int type = gnutls_x509_crt_get_subject_alt_name(crt, seq, out, &len, NULL);
+
+		if (type == GNUTLS_SAN_RFC822NAME && len > 0) {
+			out[len] = '\0';
+			return strlen(out) == len;
+		}
+		if (type < 0 && type != GNUTLS_E_SHORT_MEMORY_BUFFER)
+			return false;
+	}
+}
+
+static bool find_common_name(gnutls_x509_crt_t crt, char *out, size_t size)
+{
+	size_t len = size;
+
+	return gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, out, &len) >= 0 && len > 0 &&
+	       strlen(out) == len;
+}
+
+/* A name is taken as it is or not at all: cleaned, it might become another's. Nor may it look like a pinned key. */
+static bool is_name(const char *text)
+{
+	struct buf clean;
+	bool same;
+
+	buf_init(&clean, 512);
+	text_clean(&clean, span_str(text), 500);
+	same = *text && *text != ' ' && span_equals(buf_span(&clean), span_str(text)) && !strchr(text, '?') &&
+	       !span_starts_fold(span_str(text), SPAN("sha256:"));
+	buf_fini(&clean);
+	return same;
+}
+
+static void name_client(struct tls_peer *check, const struct chain *chain, const unsigned char digest[32], bool pinned)
+{
+	char shown[65];
+
+	if (!pinned && find_mail(chain->list[0], check->user, sizeof(check->user)) && is_name(check->user))
+		return;
+	if (!pinned && find_common_name(chain->list[0], check->user, sizeof(check->user)) && is_name(check->user))
+		return;
+	snprintf(check->user, sizeof(check->user), "sha256:%.16s", print_digest(digest, shown));
+}
+
+static bool check_client(struct tls_peer *check, const struct chain *chain)
+{
+	unsigned char digest[32];
+	bool pinned, proven;
+	char shown[65];
+
+	if (!read_digest(check, chain, digest))
+		return false;
+	pinned = is_pinned(check, digest);
+	proven = !pinned && check->trust && verify_chain(check, chain);
+	if (!pinned && !check->trust)
+		say(check, "the key of the client's certificate (%s) fits none of client_pins: it is sha256:%s",
+		    check->subject, print_digest(digest, shown));
+	if (pinned || proven)
+		name_client(check, chain, digest, pinned);
+	return pinned || proven;
 }
 
 static void note_subject(struct tls_peer *check, const struct chain *chain)
@@ -277,10 +369,12 @@ bool tls_peer_check(struct tls_peer *check)
 
 	if (read)
 		note_subject(check, &chain);
-	if (check->pins)
+	if (check->is_client)
+		check->verified = read && check_client(check, &chain);
+	else if (check->pins)
 		check->verified = read && check_pins(check, &chain);
 	else if (check->trust)
 		check->verified = read && verify_chain(check, &chain);
 	chain_free(&chain);
-	return check->verified || (!check->pins && !check->trust);
+	return check->verified || (!check->is_client && !check->pins && !check->trust);
 }

@@ -1,5 +1,6 @@
 /*
- * tls_peer - is the peer of a client session the one that is meant? Chain, dates, name, or pins; and if not, why not.
+ * tls_peer - is the peer the one that is meant? Of a server: chain, dates, name, or pins. Of a client: chain and dates, or
+ *            pins, and who it is. And if not, why not.
  *
  * Owns nothing. To be asked after every handshake, resumed or not: what a cache remembers proves nothing about today's
  * demands.
@@ -17,9 +18,11 @@ struct tls_peer {
 	gnutls_x509_trust_list_t trust; /* NULL: the chain is not looked at */
 	const char *name;               /* what the certificate must be for; with `trust` never NULL */
 	const char *pins;               /* each ends in NUL, two at the end; NULL: none. They stand in for the chain */
+	bool is_client;                 /* the peer is; it needs no name, and either of trust and pins will do */
 
 	bool verified;
 	char subject[128]; /* of the certificate, cleaned; "" */
+	char user[256];    /* of a client that is verified: see struct tls_facts */
 	char why[600];     /* the first reason for a refusal, for people; not yet cleaned */
 };
 

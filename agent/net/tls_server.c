@@ -9,20 +9,110 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "net/addr.h"
 #include "net/tls_files.h"
 
-enum { SELF_SIGNED_DAYS = 3650 };
+enum { SELF_SIGNED_DAYS = 3650, LOOK_MS = 1000 };
+
+/* ---------------------------------------------------------------- files */
+
+void tls_server_detach(struct tls_server_files *files)
+{
+	if (!files || --files->references > 0)
+		return;
+	if (files->credentials)
+		gnutls_certificate_free_credentials(files->credentials);
+	mem_free(files);
+}
+
+static struct tls_server_files *files_new(void)
+{
+	struct tls_server_files *files = MEM_NEW(struct tls_server_files);
+
+	files->references = 1;
+	if (gnutls_certificate_allocate_credentials(&files->credentials) >= 0)
+		return files;
+	files->credentials = NULL;
+	tls_server_detach(files);
+	return NULL;
+}
+
+static struct tls_server_stamp stamp_of(const char *name)
+{
+	struct tls_server_stamp stamp;
+	struct stat st;
+
+	/* Compared byte by byte. */
+	memset(&stamp, 0, sizeof(stamp));
+	if (!name || stat(name, &st) != 0)
+		return stamp;
+	stamp.device = st.st_dev;
+	stamp.inode = st.st_ino;
+	stamp.size = st.st_size;
+	stamp.modified = st.st_mtim;
+	stamp.changed = st.st_ctim;
+	return stamp;
+}
+
+/* Notes how the files are before they are read, so that no change is missed. True: they are not as they were. */
+static bool look(struct tls_server *server)
+{
+	bool changed = false;
+
+	for (size_t i = 0; i < TLS_SERVER_NAMES; i++) {
+		struct tls_server_stamp stamp = stamp_of(server->names[i]);
+
+		changed |= memcmp(&stamp, &server->stamps[i], sizeof(stamp)) != 0;
+		server->stamps[i] = stamp;
+	}
+	return changed;
+}
+
+/* Reads them all; what was there stays when that fails. */
+static int load(struct tls_server *server, char *why, size_t why_size)
+{
+	struct tls_server_files *files = files_new();
+	int error;
+
+	if (!files) {
+		snprintf(why, why_size, "the TLS library is out of memory");
+		return -ENOMEM;
+	}
+	error = tls_files_load_pair(files->credentials, server->names[TLS_SERVER_CERTIFICATE],
+				    server->names[TLS_SERVER_KEY], why, why_size);
+	if (!error && server->names[TLS_SERVER_CA])
+		error = tls_files_load_trust(files->credentials, server->names[TLS_SERVER_CA], why, why_size);
+	if (error) {
+		tls_server_detach(files);
+		return error;
+	}
+	tls_server_detach(server->files);
+	server->files = files;
+	return 0;
+}
+
+enum tls_refresh tls_server_refresh(struct tls_server *server, int64_t boot_ms, char *why, size_t why_size)
+{
+	if (!server->names[TLS_SERVER_CERTIFICATE] || boot_ms - server->looked_ms < LOOK_MS)
+		return TLS_SAME;
+	server->looked_ms = boot_ms;
+	if (!look(server))
+		return TLS_SAME;
+	return load(server, why, why_size) == 0 ? TLS_RENEWED : TLS_KEPT;
+}
+
+/* ---------------------------------------------------------------- servers */
 
 static struct tls_server *server_new(void)
 {
 	struct tls_server *server = MEM_NEW(struct tls_server);
 
 	server->references = 1;
-	if (gnutls_certificate_allocate_credentials(&server->credentials) < 0 ||
-	    gnutls_priority_init(&server->priority, TLS_SERVER_PRIORITY, NULL) < 0 ||
+	server->files = files_new();
+	if (!server->files || gnutls_priority_init(&server->priority, TLS_SERVER_PRIORITY, NULL) < 0 ||
 	    gnutls_session_ticket_key_generate(&server->ticket_key) < 0) {
 		tls_server_free(server);
 		return NULL;
@@ -34,13 +124,15 @@ void tls_server_free(struct tls_server *server)
 {
 	if (!server || --server->references > 0)
 		return;
-	if (server->credentials)
-		gnutls_certificate_free_credentials(server->credentials);
+	tls_server_detach(server->files);
 	if (server->priority)
 		gnutls_priority_deinit(server->priority);
 	if (server->ticket_key.data)
 		explicit_bzero(server->ticket_key.data, server->ticket_key.size);
 	gnutls_free(server->ticket_key.data);
+	for (size_t i = 0; i < TLS_SERVER_NAMES; i++)
+		mem_free(server->names[i]);
+	mem_free(server->pins);
 	mem_free(server);
 }
 
@@ -54,7 +146,10 @@ int tls_server_new(const char *certificate_file, const char *key_file, struct tl
 		snprintf(why, why_size, "the TLS library does not start");
 		return -ENOMEM;
 	}
-	error = tls_files_load_pair(server->credentials, certificate_file, key_file, why, why_size);
+	server->names[TLS_SERVER_CERTIFICATE] = mem_strdup(certificate_file);
+	server->names[TLS_SERVER_KEY] = mem_strdup(key_file);
+	look(server);
+	error = load(server, why, why_size);
 	if (error) {
 		tls_server_free(server);
 		return error;
@@ -62,6 +157,45 @@ int tls_server_new(const char *certificate_file, const char *key_file, struct tl
 	*out_server = server;
 	return 0;
 }
+
+int tls_server_ask_clients(struct tls_server *server, const char *ca_file, const char *const *pins, size_t pin_count,
+			   char *why, size_t why_size)
+{
+	struct buf text;
+	int error = ca_file ? tls_files_load_trust(server->files->credentials, ca_file, why, why_size) : 0;
+
+	if (error)
+		return error;
+	buf_init(&text, 64 * 1024);
+	for (size_t i = 0; i < pin_count; i++)
+		buf_append(&text, pins[i], strlen(pins[i]) + 1);
+	server->pins = pin_count ? buf_take(&text) : NULL;
+	buf_fini(&text);
+	server->names[TLS_SERVER_CA] = ca_file ? mem_strdup(ca_file) : NULL;
+	server->asks_clients = ca_file || pin_count;
+	look(server);
+	return 0;
+}
+
+bool tls_server_attach(struct tls_server *server, gnutls_session_t session, struct tls_server_files **out_files)
+{
+	/* A client that means another protocol is turned away (ALPACA); one that names none is welcome. */
+	const gnutls_datum_t smtp = { (unsigned char *)(uintptr_t) "smtp", 4 };
+
+	if (gnutls_priority_set(session, server->priority) < 0 ||
+	    gnutls_credentials_set(session, GNUTLS_CRD_CERTIFICATE, server->files->credentials) < 0 ||
+	    gnutls_alpn_set_protocols(session, &smtp, 1, GNUTLS_ALPN_MANDATORY) < 0 ||
+	    (!server->asks_clients && gnutls_session_ticket_enable_server(session, &server->ticket_key) < 0))
+		return false;
+	gnutls_certificate_server_set_request(session, server->asks_clients ? GNUTLS_CERT_REQUEST : GNUTLS_CERT_IGNORE);
+	/* Clients keep back what none of the authorities that they are told of has issued, as most pinned ones. */
+	gnutls_certificate_send_x509_rdn_sequence(session, server->pins != NULL);
+	*out_files = server->files;
+	server->files->references++;
+	return true;
+}
+
+/* ---------------------------------------------------------------- self-signed */
 
 static int add_names(gnutls_x509_crt_t crt, const char *name)
 {
@@ -142,7 +276,7 @@ int tls_server_new_self_signed(const char *name, const char *certificate_file, s
 	    (error = gnutls_x509_privkey_generate(key, GNUTLS_PK_ECDSA,
 						  GNUTLS_CURVE_TO_BITS(GNUTLS_ECC_CURVE_SECP256R1), 0)) < 0 ||
 	    (error = fill_certificate(crt, key, name)) < 0 ||
-	    (error = gnutls_certificate_set_x509_key(server->credentials, &crt, 1, key)) < 0) {
+	    (error = gnutls_certificate_set_x509_key(server->files->credentials, &crt, 1, key)) < 0) {
 		snprintf(why, why_size, "a certificate for %.100s cannot be made: %s", name, gnutls_strerror(error));
 		goto out;
 	}
