@@ -101,7 +101,7 @@ static void configure(struct sink *sink)
 	*server = (struct server_config){
 		.hostname = options->name,
 		.greeting = "ESMTP Sendoff sink",
-		.features = SERVER_PLAIN,
+		.features = SERVER_FULL,
 		.max_size_bytes = options->max_size_bytes ? options->max_size_bytes : MAX_SIZE_BYTES,
 		.max_recipients = options->max_recipients ? (uint32_t)options->max_recipients : 100000,
 		.max_errors = UINT32_MAX,

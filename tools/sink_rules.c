@@ -241,13 +241,16 @@ bool sink_rules_intercepts(const struct sink_rules *rules)
 	return false;
 }
 
-bool sink_rules_stage_of(struct span line, enum sink_rules_stage *out_stage)
+bool sink_rules_stage_of(struct span line, enum sink_rules_stage *out_stage, bool *out_is_chunk)
 {
 	struct span word = span_first(line, span_find(line, ' '));
 	enum sink_rules_stage stage;
 
 	while (word.len && (word.data[word.len - 1] == '\r' || word.data[word.len - 1] == '\n'))
 		word.len--;
+	*out_is_chunk = span_equals_fold(word, SPAN("BDAT"));
+	if (*out_is_chunk)
+		word = SPAN("DATA");
 	if (!stage_named(word, &stage) || !is_intercepted(stage))
 		return false;
 	*out_stage = stage;

@@ -23,7 +23,7 @@
 	X(AUTH, "auth", "credentials")          \
 	X(MAIL, "mail", "a sender")             \
 	X(RCPT, "rcpt", "a recipient")          \
-	X(DATA, "data", "DATA")                 \
+	X(DATA, "data", "DATA or BDAT")         \
 	X(DOT, "dot", "the end of a message")   \
 	X(RSET, "rset", "RSET")                 \
 	X(QUIT, "quit", "QUIT")
@@ -73,7 +73,7 @@ struct sink_rules_now {
 struct sink_rules_now sink_rules_arrive(struct sink_rules *rules, enum sink_rules_stage stage, const char *address);
 /* Whether any rule is about a command that the engine does not ask about. */
 bool sink_rules_intercepts(const struct sink_rules *rules);
-/* The stage of such a command line; false: none. */
-bool sink_rules_stage_of(struct span line, enum sink_rules_stage *out_stage);
+/* The stage of such a command line, and whether it is BDAT, which octets of the message follow; false: none. */
+bool sink_rules_stage_of(struct span line, enum sink_rules_stage *out_stage, bool *out_is_chunk);
 
 #endif

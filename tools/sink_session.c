@@ -5,7 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/clock.h"
+#include "base/instant.h"
 #include "base/crypto.h"
 #include "base/mem.h"
 #include "net/conn.h"
@@ -24,10 +24,10 @@ struct session {
 	struct loop_timer timer;     /* a delay */
 	struct server_action action; /* that is put off by the delay; its payload stays valid */
 	struct sink_rules_now now;
-	bool is_delayed, is_due; /* waits; has waited */
+	const struct sink_rules_rule *chunk_reply; /* to the chunk that begins with this line */
+	bool is_delayed, is_due;                   /* waits; has waited */
 	bool is_greeted, is_silent, is_ended;
 	bool is_shaking; /* the TLS handshake */
-	bool in_body;    /* of a message: lines are no commands */
 	bool is_running;
 	bool is_dropped; /* free it when the run is over */
 	uint64_t number;
@@ -70,7 +70,6 @@ static void take_body(struct session *s, struct span bytes)
 {
 	const struct sink_session_shared *shared = s->shared;
 
-	s->in_body = true;
 	if (!shared->store || s->message_failed)
 		return;
 	if (!s->message)
@@ -81,20 +80,66 @@ static void take_body(struct session *s, struct span bytes)
 	}
 }
 
+/* "SUCCESS,DELAY"; "" where nothing was said. */
+static json_t *describe_notify(uint8_t notify)
+{
+	static const char *const names[] = { "NEVER", "SUCCESS", "FAILURE", "DELAY" };
+	char text[40] = "";
+
+	for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+		if (notify & 1U << i) {
+			strcat(text, *text ? "," : "");
+			strcat(text, names[i]);
+		}
+	return json_string(text);
+}
+
+/* "120;RT"; "" where nothing was said. */
+static json_t *describe_by(const struct server_envelope *envelope)
+{
+	char text[32] = "";
+
+	if (envelope->by != SERVER_BY_UNSAID)
+		snprintf(text, sizeof text, "%" PRId64 ";%s%s", envelope->by_ms / 1000,
+			 envelope->by == SERVER_BY_RETURN ? "R" : "N", envelope->by_trace ? "T" : "");
+	return json_string(text);
+}
+
+/* What was asked for beyond sender and recipients (sendoff-sink(1)). */
+static void describe_wishes(const struct server_envelope *envelope, json_t *out)
+{
+	static const char *const bodies[] = { "7bit", "8bitmime", "binarymime" };
+	static const char *const rets[] = { "", "FULL", "HDRS" };
+	char until[INSTANT_SIZE] = "";
+	json_t *rcpts = json_array();
+
+	for (const struct server_rcpt *rcpt = envelope->rcpts; rcpt; rcpt = rcpt->next)
+		json_array_append_new(rcpts, json_pack("{s:s,s:o,s:s}", "address", rcpt->address, "notify",
+						       describe_notify(rcpt->notify), "orcpt", rcpt->orcpt));
+	if (envelope->hold_until_ms)
+		instant_print(envelope->hold_until_ms, until);
+	json_object_update_new(
+		out, json_pack("{s:o,s:s,s:b,s:b,s:b,s:s,s:s,s:i,s:I,s:s,s:o}", "rcpts", rcpts, "body",
+			       bodies[envelope->body], "chunked", envelope->is_chunked, "smtputf8", envelope->smtputf8,
+			       "requiretls", envelope->requiretls, "ret", rets[envelope->ret], "envid", envelope->envid,
+			       "priority", envelope->priority, "hold_for", (json_int_t)(envelope->hold_for_ms / 1000),
+			       "hold_until", until, "by", describe_by(envelope)));
+}
+
 static json_t *describe(const struct session *s)
 {
 	const struct server_envelope *envelope = server_envelope(s->server);
 	struct tls_facts facts;
-	json_t *list = json_array();
+	json_t *list = json_array(), *out;
 
 	for (const struct server_rcpt *rcpt = envelope->rcpts; rcpt; rcpt = rcpt->next)
 		json_array_append_new(list, json_string(rcpt->address));
-	return json_pack("{s:s,s:o,s:s,s:s,s:s,s:s,s:s,s:s,s:I,s:I}", "sender", envelope->sender, "recipients", list,
-			 "peer", conn_peer(s->conn), "helo", server_helo(s->server), "protocol",
-			 server_protocol(s->server), "user", server_user(s->server), "tls",
-			 conn_tls_facts(s->conn, &facts) ? facts.version : "", "body",
-			 envelope->body == SERVER_BODY_8BITMIME ? "8bitmime" : "7bit", "connection",
-			 (json_int_t)s->number, "declared_bytes", (json_int_t)envelope->declared_bytes);
+	out = json_pack("{s:s,s:o,s:s,s:s,s:s,s:s,s:s,s:I,s:I}", "sender", envelope->sender, "recipients", list, "peer",
+			conn_peer(s->conn), "helo", server_helo(s->server), "protocol", server_protocol(s->server),
+			"user", server_user(s->server), "tls", conn_tls_facts(s->conn, &facts) ? facts.version : "",
+			"connection", (json_int_t)s->number, "declared_bytes", (json_int_t)envelope->declared_bytes);
+	describe_wishes(envelope, out);
+	return out;
 }
 
 /* 0, or why it is not stored. */
@@ -124,7 +169,6 @@ static void forget(struct session *s)
 	sink_store_abandon(s->message);
 	s->message = NULL;
 	s->message_failed = false;
-	s->in_body = false;
 }
 
 /* ---------------------------------------------------------------- rules */
@@ -206,7 +250,6 @@ static void do_store(struct session *s)
 
 	if (!meet(s, SINK_RULES_DOT, envelope->rcpts ? envelope->rcpts->address : ""))
 		return;
-	s->in_body = false;
 	if (s->now.reply && s->now.reply->code >= 400) {
 		forget(s);
 		answer(s);
@@ -226,36 +269,51 @@ static void do_store(struct session *s)
 
 /* ---------------------------------------------------------------- commands that the engine does not ask about */
 
-/* What the engine may have of the input: all of it, or the next line of a command. */
+/* What the engine may have of the input: all of it, the next line of a command, or what is left of a chunk. */
 static struct span portion(const struct session *s)
 {
 	struct span input = conn_input(s->conn);
+	uint64_t left = server_message_left(s->server);
 	size_t end;
 
-	if (!s->shared->intercepts || s->in_body)
+	if (!s->shared->intercepts)
 		return input;
+	if (left)
+		return left < input.len ? span_first(input, (size_t)left) : input;
 	end = span_find(input, '\n');
 	if (end < input.len)
 		return span_first(input, end + 1);
 	return input.len >= HELD_BACK_MAX || s->is_ended ? input : span_first(input, 0);
 }
 
+static void say(struct session *s, const struct sink_rules_rule *rule)
+{
+	struct buf text;
+
+	buf_init(&text, 1024);
+	buf_printf(&text, "%d %s %s\r\n", rule->code, rule->status, rule->text);
+	conn_write(s->conn, buf_span(&text).data, text.len);
+	buf_fini(&text);
+}
+
 /* True: the line was answered here, or waits, or the connection has gone. */
 static bool intercept(struct session *s, struct span line)
 {
 	enum sink_rules_stage stage;
-	struct buf text;
+	bool is_chunk;
 
-	if (!s->shared->intercepts || s->in_body || line.len == 0 || !sink_rules_stage_of(line, &stage))
+	if (!s->shared->intercepts || server_message_left(s->server) || line.len == 0 ||
+	    !sink_rules_stage_of(line, &stage, &is_chunk))
 		return false;
 	if (!meet(s, stage, ""))
 		return true;
 	if (!s->now.reply)
 		return false;
-	buf_init(&text, 1024);
-	buf_printf(&text, "%d %s %s\r\n", s->now.reply->code, s->now.reply->status, s->now.reply->text);
-	conn_write(s->conn, buf_span(&text).data, text.len);
-	buf_fini(&text);
+	/* A chunk follows, which has to be read first: the engine does that, and gives this answer. */
+	s->chunk_reply = is_chunk && s->now.reply->code >= 400 ? s->now.reply : NULL;
+	if (is_chunk)
+		return false;
+	say(s, s->now.reply);
 	conn_consume(s->conn, line.len);
 	if (s->now.reply->code == 421)
 		finish(s);
@@ -272,25 +330,12 @@ static void start_tls(struct session *s)
 		drop(s);
 }
 
-/* 354 at the end of a group of replies: what follows is no command. */
-static bool asks_for_message(struct span replies)
-{
-	size_t at = replies.len;
-
-	while (at >= 2 && (at == replies.len || replies.data[at - 1] != '\n'))
-		at--;
-	return span_starts_fold(span_from(replies, at > 1 ? at : 0), SPAN("354"));
-}
-
 /* False: wait for something. */
 static bool act(struct session *s, const struct server_action *action)
 {
 	switch (action->kind) {
 	case SERVER_NEED: return false;
-	case SERVER_SEND:
-		s->in_body = asks_for_message(action->bytes);
-		conn_write(s->conn, action->bytes.data, action->bytes.len);
-		return true;
+	case SERVER_SEND: conn_write(s->conn, action->bytes.data, action->bytes.len); return true;
 	case SERVER_ASK_MAIL:
 		if (meet(s, SINK_RULES_MAIL, action->address))
 			answer(s);
@@ -322,6 +367,9 @@ static bool step(struct session *s)
 		return true;
 	rest = input;
 	server_step(s->server, loop_now_ms(s->shared->loop), &rest, &s->action);
+	if (s->chunk_reply && server_message_left(s->server))
+		server_fail_body(s->server, reply_of(s->chunk_reply));
+	s->chunk_reply = NULL;
 	/* The bytes of a message lie in the input; before TLS starts there must be none left in it. */
 	if (s->action.kind == SERVER_BODY)
 		take_body(s, s->action.bytes);
@@ -432,6 +480,7 @@ void sink_session_new(struct sink_session_shared *shared, int fd)
 	s->action.kind = SERVER_NEED;
 	s->conn = conn_new(&config, fd);
 	s->server = server_new(&shared->server, is_tls, loop_now_ms(shared->loop));
+	server_wall_clock(s->server, loop_now_ms(shared->loop), loop_wall_ms(shared->loop));
 	loop_timer_init(&s->timer, shared->loop, on_timer);
 	list_append(&shared->sessions, &s->node);
 	if (is_tls)

@@ -599,6 +599,13 @@ uint32_t server_errors(const struct server *s)
 	return s->errors;
 }
 
+uint64_t server_message_left(const struct server *s)
+{
+	if (s->state == STATE_DATA)
+		return UINT64_MAX;
+	return is_in(s, BIT(BDAT) | BIT(SKIP)) ? s->chunk_left : 0;
+}
+
 const char *server_doing(const struct server *s)
 {
 	static const char *const doing[] = {

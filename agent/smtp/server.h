@@ -126,6 +126,7 @@ struct server_envelope {
 	uint64_t declared_bytes; /* SIZE=, 0: not said */
 	uint64_t body_bytes;     /* of the message so far, as handed out; at SERVER_STORE its size */
 	enum server_body body;   /* BODY=; BINARYMIME: handed out as it came, line ends and all */
+	bool is_chunked;         /* comes by BDAT; known with the first SERVER_BODY */
 	bool smtputf8;           /* RFC 6531 */
 	bool requiretls;         /* RFC 8689 */
 	enum server_ret ret;
@@ -271,6 +272,8 @@ const char *server_user(const struct server *s);
 const char *server_mechanism(const struct server *s);
 bool server_is_tls(const struct server *s);
 uint32_t server_errors(const struct server *s);
+/* How many of the next bytes are no commands: 0, the rest of a chunk, or UINT64_MAX for what ends with a dot. */
+uint64_t server_message_left(const struct server *s);
 /* What the session is doing, for people and logs: "waits for a command", "receives a message", … */
 const char *server_doing(const struct server *s);
 

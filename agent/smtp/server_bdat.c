@@ -96,6 +96,7 @@ void server_bdat_begin(struct server *s, struct span args)
 		dot_decode_init(&s->dot);
 		s->data_bytes = 0;
 		s->data_ms = s->chunk_ms = s->now_ms;
+		s->envelope.is_chunked = true;
 	}
 	s->data_ms += s->now_ms - s->chunk_ms;
 	/* Text only grows when it is put right. */

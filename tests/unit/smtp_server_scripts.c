@@ -348,6 +348,7 @@ static void describe_envelope(const struct server_envelope *e, struct buf *out)
 		append_seconds(out, e->by == SERVER_BY_RETURN ? "by_return" : "by_notify", e->by_ms);
 	if (e->by_trace)
 		buf_append_str(out, " by_trace");
+	buf_append_str(out, e->is_chunked ? " chunked" : "");
 	if (e->declared_bytes)
 		buf_printf(out, " size=%llu", (unsigned long long)e->declared_bytes);
 	buf_append_str(out, e->has_8bit ? " has_8bit" : "");

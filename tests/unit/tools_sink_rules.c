@@ -94,6 +94,7 @@ static void raw_bytes_may_hold_line_ends(void **state)
 static void only_some_commands_are_intercepted(void **state)
 {
 	enum sink_rules_stage stage;
+	bool is_chunk;
 	struct sink_rules rules;
 	(void)state;
 
@@ -103,14 +104,18 @@ static void only_some_commands_are_intercepted(void **state)
 	sink_rules_drop(&rules, "ehlo");
 	assert_true(sink_rules_intercepts(&rules));
 	sink_rules_fini(&rules);
-	assert_true(sink_rules_stage_of(SPAN("ehlo there\r\n"), &stage));
+	assert_true(sink_rules_stage_of(SPAN("ehlo there\r\n"), &stage, &is_chunk));
 	assert_int_equal(stage, SINK_RULES_EHLO);
-	assert_true(sink_rules_stage_of(SPAN("DATA\r\n"), &stage));
+	assert_true(sink_rules_stage_of(SPAN("DATA\r\n"), &stage, &is_chunk));
 	assert_int_equal(stage, SINK_RULES_DATA);
-	assert_false(sink_rules_stage_of(SPAN("MAIL FROM:<a>\r\n"), &stage));
-	assert_false(sink_rules_stage_of(SPAN("greeting\r\n"), &stage));
-	assert_false(sink_rules_stage_of(SPAN("\r\n"), &stage));
-	assert_false(sink_rules_stage_of(SPAN(""), &stage));
+	assert_false(is_chunk);
+	assert_true(sink_rules_stage_of(SPAN("bdat 5 LAST\r\n"), &stage, &is_chunk));
+	assert_int_equal(stage, SINK_RULES_DATA);
+	assert_true(is_chunk);
+	assert_false(sink_rules_stage_of(SPAN("MAIL FROM:<a>\r\n"), &stage, &is_chunk));
+	assert_false(sink_rules_stage_of(SPAN("greeting\r\n"), &stage, &is_chunk));
+	assert_false(sink_rules_stage_of(SPAN("\r\n"), &stage, &is_chunk));
+	assert_false(sink_rules_stage_of(SPAN(""), &stage, &is_chunk));
 }
 
 static void no_more_rules_than_there_is_room_for(void **state)
