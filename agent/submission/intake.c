@@ -166,21 +166,37 @@ static enum intake_verdict refuse_message(struct intake *intake, struct server_r
 
 /* ---------------------------------------------------------------- MAIL and RCPT */
 
-/* "uid 33 (www-data) hands in more than 30 messages in 1m (submitter "web" at …); try again in 2s" */
+/* "a day", or "in 10m". */
+static const char *period_name(int64_t per_ms, char out[TEXT_DURATION_SIZE + 3])
+{
+	char duration[TEXT_DURATION_SIZE];
+
+	switch (per_ms) {
+	case 1000: return "a second";
+	case 60000: return "a minute";
+	case 3600000: return "an hour";
+	case 86400000: return "a day";
+	default: break;
+	}
+	snprintf(out, TEXT_DURATION_SIZE + 3, "in %s", text_duration_print(per_ms, duration));
+	return out;
+}
+
+/* "uid 33 (www-data) hands in more than 30 messages a minute (submitter "web" at …); try again in 2s" */
 static struct server_reply too_fast(char *out, size_t size, const struct intake_session *session,
 				    const struct config_submitter *rule, struct config_rate rate, const char *what,
 				    int64_t wait_ms)
 {
-	char name[WHO_TEXT_SIZE], period[TEXT_DURATION_SIZE], wait[TEXT_DURATION_SIZE], place[200];
+	char name[WHO_TEXT_SIZE], period[TEXT_DURATION_SIZE + 3], wait[TEXT_DURATION_SIZE], place[200];
 
 	if (rule)
 		snprintf(place, sizeof(place), "submitter \"%.60s\" at %.100s:%d", rule->name,
 			 rule->at.file ? rule->at.file : "", rule->at.line);
 	else
 		snprintf(place, sizeof(place), "trust.max_rate");
-	snprintf(out, size, "%s hands in more than %u %s in %s (%s); try again in %s",
-		 who_text(session->who, name, sizeof(name)), rate.count, what, text_duration_print(rate.per_ms, period),
-		 place, text_duration_print(wait_ms + 999, wait));
+	snprintf(out, size, "%s hands in more than %u %s %s (%s); try again in %s",
+		 who_text(session->who, name, sizeof(name)), rate.count, what, period_name(rate.per_ms, period), place,
+		 text_duration_print(wait_ms + 999, wait));
 	return (struct server_reply){ 451, "4.7.1", out };
 }
 

@@ -135,9 +135,15 @@ static void log_refusal(const struct session *s, const struct about *about, cons
 {
 	const char *sender = server_envelope(s->engine)->sender;
 
-	log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""), LOG_TEXT("to", recipient),
-		  LOG_TEXT("submitter", about->name), LOG_TEXT("origin", about->origin), LOG_NUM("code", reply->code),
-		  LOG_TEXT("reason", reply->text));
+	if (recipient)
+		log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""),
+			  LOG_TEXT("to", recipient), LOG_TEXT("submitter", about->name),
+			  LOG_TEXT("origin", about->origin), LOG_NUM("code", reply->code),
+			  LOG_TEXT("reason", reply->text));
+	else
+		log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""),
+			  LOG_TEXT("submitter", about->name), LOG_TEXT("origin", about->origin),
+			  LOG_NUM("code", reply->code), LOG_TEXT("reason", reply->text));
 }
 
 static void ask_mail(struct session *s)
@@ -155,7 +161,7 @@ static void ask_mail(struct session *s)
 		server_accept(s->engine, NULL);
 		return;
 	}
-	log_refusal(s, &about, "", &reply);
+	log_refusal(s, &about, NULL, &reply);
 	server_refuse(s->engine, reply);
 }
 
@@ -197,7 +203,7 @@ static bool do_store(struct session *s)
 	switch (intake_store(s->intake, &about.session, server_envelope(s->engine), &reply)) {
 	case INTAKE_BUSY: return false;
 	case INTAKE_REFUSED:
-		log_refusal(s, &about, "", &reply);
+		log_refusal(s, &about, NULL, &reply);
 		server_refuse(s->engine, reply);
 		return true;
 	case INTAKE_OK: break;

@@ -6,6 +6,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,12 +24,16 @@
 
 enum { PATIENCE_MS = 10000, HISTORY_MS = 86400000 };
 
-static const char *any[] = { "*" };
+static const char *any[] = { "*" }, *here[] = { "127.0.0.1/32" }, *any_port[] = { "127.0.0.1:0" },
+		  *networks[] = { "192.0.2.0/24" };
 
 struct bench {
-	char dir[64], socket[96], queue_dir[96];
+	char dir[64], socket[96], queue_dir[96], aliases[96];
 	struct config config;
-	struct config_listener listener;
+	struct config_listener listeners[3]; /* local; balanced, behind a proxy; office, for those who log in */
+	int ports[3];                        /* of those over TCP */
+	struct config_submitter submitter;   /* counts when submitter_count is set */
+	struct config_identity identity;     /* likewise */
 	struct loop *loop;
 	struct queue *queue;
 	struct loop_io queue_io;
@@ -80,6 +85,20 @@ static bool disk_fails(void *arg, const char *what)
 	return bench->fail_commits;
 }
 
+/* As they were bound. */
+static void find_ports(struct bench *bench)
+{
+	struct buf names;
+	char path[128];
+
+	buf_init(&names, 1024);
+	submission_names(bench->submission, &names);
+	assert_int_equal(sscanf(buf_cstr(&names), "%127[^,], 127.0.0.1:%d, 127.0.0.1:%d", path, &bench->ports[1],
+				&bench->ports[2]),
+			 3);
+	buf_fini(&names);
+}
+
 static int set_up(void **state)
 {
 	struct bench *bench = MEM_NEW(struct bench);
@@ -96,17 +115,26 @@ static int set_up(void **state)
 	snprintf(bench->socket, sizeof(bench->socket), "%s/submit", bench->dir);
 	snprintf(bench->queue_dir, sizeof(bench->queue_dir), "%s/queue", bench->dir);
 	queue.directory = bench->queue_dir;
-	bench->listener = (struct config_listener){
+	bench->listeners[0] = (struct config_listener){
 		.name = "local", .socket = bench->socket, .socket_mode = 0600, .trust = true
 	};
+	bench->listeners[1] = (struct config_listener){
+		.name = "balanced", .addresses = { any_port, 1 }, .proxy = { here, 1 }, .trust = true
+	};
+	bench->listeners[2] = (struct config_listener){
+		.name = "office", .addresses = { any_port, 1 }, .auth = CONFIG_LOGIN_OPTIONAL, .trust = true
+	};
+	bench->submitter = (struct config_submitter){ .name = "web", .at = { "sendoff.conf", 7 } };
 	bench->config = (struct config){
 		.references = 1,
 		.hostname = "agent.example.org",
 		.queue = { .max_message_bytes = 1 << 20, .lifetime_ms = 432000000, .warn_after_ms = 14400000 },
-		.trust = { .uids = { any, 1 } },
+		.trust = { .uids = { any, 1 }, .networks = { networks, 1 } },
 		.limits = { .connections = 10, .connections_per_client = 5, .recipients = 10, .errors = 5 },
-		.listeners = &bench->listener,
-		.listener_count = 1,
+		.listeners = bench->listeners,
+		.listener_count = 3,
+		.submitters = &bench->submitter,
+		.identities = &bench->identity,
 	};
 	current = bench;
 	bench->loop = loop_new();
@@ -120,6 +148,7 @@ static int set_up(void **state)
 	if (!bench->submission)
 		fail_msg("%s", why);
 	submission_start(bench->submission, bench->queue);
+	find_ports(bench);
 	*state = bench;
 	return 0;
 }
@@ -148,6 +177,19 @@ static int dial(struct bench *bench)
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 
 	snprintf(address.sun_path, sizeof(address.sun_path), "%s", bench->socket);
+	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+	fcntl(fd, F_SETFL, O_NONBLOCK);
+	return fd;
+}
+
+/* Over TCP to one of the other listeners. */
+static int dial_tcp(struct bench *bench, int listener)
+{
+	struct sockaddr_in address = { .sin_family = AF_INET,
+				       .sin_port = htons((uint16_t)bench->ports[listener]),
+				       .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
 	assert_int_equal(connect(fd, (struct sockaddr *)&address, sizeof(address)), 0);
 	fcntl(fd, F_SETFL, O_NONBLOCK);
 	return fd;
@@ -570,6 +612,385 @@ static void garbage_never_ends_the_agent(void **state)
 	assert_int_equal(messages(bench), 0);
 }
 
+/* ---------------------------------------------------------------- the rules */
+
+/* All of it at once; hears until the answer to its end. */
+static const char *talk(struct bench *bench, int fd, const char *text)
+{
+	static char said[4096];
+
+	snprintf(said, sizeof(said), "%sNOOP ends here\r\n", text);
+	say(fd, said);
+	return hear(bench, fd, "250 2.0.0 ");
+}
+
+static int greeted(struct bench *bench)
+{
+	int fd = dial(bench);
+
+	hear(bench, fd, "220 ");
+	say(fd, "EHLO client\r\n");
+	hear(bench, fd, "250 ");
+	return fd;
+}
+
+/* Sends a message and returns the newest envelope; its view ends at the next turn. */
+static struct queue_envelope queued(struct bench *bench, int fd, const char *mail, const char *rcpt,
+				    const char *message)
+{
+	struct queue_envelope envelope;
+	char text[2048];
+	uint64_t id;
+
+	snprintf(text, sizeof(text), "MAIL FROM:%s\r\nRCPT TO:%s\r\nDATA\r\n", mail, rcpt);
+	say(fd, text);
+	hear(bench, fd, "354 ");
+	say(fd, message);
+	say(fd, "\r\n.\r\n");
+	hear(bench, fd, "queued as ");
+	messages(bench);
+	assert_int_equal(queue_view_previous(queue_view(bench->queue), UINT64_MAX, &id), QUEUE_OK);
+	assert_int_equal(queue_view_envelope(queue_view(bench->queue), id, &envelope), QUEUE_OK);
+	return envelope;
+}
+
+static struct queue_rcpt rcpt_of(struct bench *bench, uint64_t id, uint32_t n)
+{
+	struct queue_rcpt rcpt;
+
+	assert_int_equal(queue_view_rcpt(queue_view(bench->queue), id, n, &rcpt), QUEUE_OK);
+	return rcpt;
+}
+
+/* The newest message as it is stored. */
+static const char *body(struct bench *bench)
+{
+	static char text[65536];
+	struct queue_body_reader reader;
+	struct queue_bytes piece;
+	size_t len = 0;
+	uint64_t id;
+
+	assert_int_equal(queue_view_previous(queue_view(bench->queue), UINT64_MAX, &id), QUEUE_OK);
+	assert_int_equal(queue_body_open(queue_view(bench->queue), id, &reader), QUEUE_OK);
+	do {
+		assert_int_equal(queue_body_next(&reader, queue_view(bench->queue), &piece), QUEUE_OK);
+		assert_true(len + piece.len < sizeof(text));
+		if (piece.len)
+			memcpy(text + len, piece.data, piece.len);
+		len += piece.len;
+	} while (piece.len);
+	queue_body_close(&reader);
+	text[len] = '\0';
+	return text;
+}
+
+static void what_the_client_asks_for_is_in_the_envelope(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	struct queue_envelope e = queued(
+		bench, fd, "<a@example.org> RET=HDRS ENVID=QQ+3D1 MT-PRIORITY=3 BODY=8BITMIME HOLDFOR=3600 BY=7200;R",
+		"<b@example.net> NOTIFY=SUCCESS,DELAY ORCPT=rfc822;first@example.org", "Subject: x\r\n\r\ntext");
+	struct queue_rcpt r = rcpt_of(bench, e.id, 0);
+
+	assert_string_equal(e.envid, "QQ=1");
+	assert_int_equal(e.ret, QUEUE_RET_HDRS);
+	assert_int_equal(e.priority, 3);
+	assert_int_equal(e.body, QUEUE_BODY_8BIT);
+	assert_int_equal(e.flags, QUEUE_BY_RETURN);
+	assert_true(e.hold_until_ms - e.arrival_ms > 3590000 && e.hold_until_ms - e.arrival_ms <= 3600000);
+	assert_true(e.expires_ms == e.deliver_by_ms && e.deliver_by_ms - e.arrival_ms <= 7200000);
+	assert_int_equal(r.notify, QUEUE_NOTIFY_SUCCESS | QUEUE_NOTIFY_DELAY);
+	assert_string_equal(r.orcpt, "rfc822;first@example.org");
+	assert_int_equal(r.flow.band, 0);
+	assert_true(r.due_ms == e.hold_until_ms);
+	close(fd);
+}
+
+static void a_binary_message_in_chunks_is_kept_as_it_is(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	say(fd,
+	    "MAIL FROM:<a@example.org> BODY=BINARYMIME\r\nRCPT TO:<b@example.net>\r\nBDAT 13\r\nA: b\r\n\r\n\n.\n\r.");
+	say(fd, "BDAT 3 LAST\r\n\n.\r");
+	hear(bench, fd, "queued as ");
+	messages(bench);
+	assert_non_null(strstr(body(bench), "A: b\r\n\r\n\n.\n\r.\n.\r"));
+	close(fd);
+}
+
+static void a_sender_of_others_is_refused_and_the_session_goes_on(void **state)
+{
+	static const char *senders[] = { "*@shop.example.com" };
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	const char *said;
+
+	bench->submitter.senders = (struct config_strings){ senders, 1 };
+	bench->config.submitter_count = 1;
+	said = talk(bench, fd, "MAIL FROM:<boss@example.org>\r\nRCPT TO:<b@example.net>\r\n");
+	assert_non_null(strstr(said, "553 5.7.1 "));
+	assert_non_null(strstr(said, "*@shop.example.com (submitter \"web\" at sendoff.conf:7)"));
+	assert_non_null(strstr(said, "503 5.5.1 "));
+	assert_string_equal(queued(bench, fd, "<x@shop.example.com>", "<b@example.net>", "").sender,
+			    "x@shop.example.com");
+	assert_string_equal(queued(bench, fd, "<>", "<b@example.net>", "").sender, "");
+	close(fd);
+}
+
+static void a_submitters_recipients_are_limited(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	const char *said;
+
+	bench->submitter.recipients = 2;
+	bench->config.submitter_count = 1;
+	said = talk(bench, fd,
+		    "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<c@example.net>\r\n"
+		    "RCPT TO:<d@example.net>\r\n");
+	assert_non_null(strstr(said, "452 4.5.3 one message may have 2 recipients"));
+	close(fd);
+}
+
+static void a_quota_says_when_there_is_room_again_and_outlives_a_restart(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	char why[256];
+	const char *said;
+
+	bench->submitter.quota = (struct config_rate){ 3, 86400000 };
+	bench->config.submitter_count = 1;
+	/* A transaction that ends without a message costs nothing. */
+	for (int i = 0; i < 3; i++) {
+		said = talk(bench, fd,
+			    "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<c@example.net>\r\n"
+			    "RSET\r\n");
+		assert_null(strstr(said, "451"));
+	}
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	said = talk(bench, fd,
+		    "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<c@example.net>\r\n"
+		    "RCPT TO:<d@example.net>\r\nRSET\r\n");
+	assert_non_null(strstr(said, "451 4.7.1 "));
+	assert_non_null(strstr(said, "more than 3 recipients a day"));
+	assert_non_null(strstr(said, "try again in 8h00m"));
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	close(fd);
+	submission_free(bench->submission);
+	bench->submission = submission_new(&(struct submission_setup){ .loop = bench->loop, .config = &bench->config },
+					   why, sizeof(why));
+	assert_non_null(bench->submission);
+	submission_start(bench->submission, bench->queue);
+	fd = greeted(bench);
+	said = talk(bench, fd, "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\n");
+	assert_non_null(strstr(said, "451 4.7.1 "));
+	close(fd);
+}
+
+static void a_message_that_could_not_be_written_costs_no_quota(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	bench->submitter.quota = (struct config_rate){ 1, 86400000 };
+	bench->config.submitter_count = 1;
+	bench->fail_commits = true;
+	say(fd, "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n");
+	hear(bench, fd, "354 ");
+	say(fd, "\r\ntext\r\n.\r\n");
+	hear(bench, fd, "45");
+	bench->fail_commits = false;
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	close(fd);
+}
+
+static void a_submitters_rate_says_when_it_passes(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	const char *said;
+
+	bench->submitter.rate = (struct config_rate){ 2, 3600000 };
+	bench->config.submitter_count = 1;
+	bench->config.trust.max_rate = (struct config_rate){ 1, 3600000 }; /* for those without a rate of their own */
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	said = talk(bench, fd, "MAIL FROM:<a@example.org>\r\n");
+	assert_non_null(strstr(said, "451 4.7.1 "));
+	assert_non_null(
+		strstr(said, "more than 2 messages an hour (submitter \"web\" at sendoff.conf:7); try again in 30m"));
+	close(fd);
+}
+
+static void mail_of_programs_gets_the_identity_of_the_rule(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	struct queue_envelope e;
+
+	bench->identity = (struct config_identity){
+		.name = "cron", .from = "alerts@example.com", .full_name = "Alerts", .to = "me@example.com"
+	};
+	bench->config.identity_count = 1;
+	e = queued(bench, fd, "<root>", "<root>", "Subject: cron\r\n\r\ntext");
+	assert_string_equal(e.sender, "alerts@example.com");
+	assert_string_equal(rcpt_of(bench, e.id, 0).address, "me@example.com");
+	assert_string_equal(rcpt_of(bench, e.id, 0).orcpt, "rfc822;root@agent.example.org");
+	assert_non_null(strstr(body(bench), "\r\nFrom: Alerts <alerts@example.com>\r\n"));
+	close(fd);
+}
+
+static void write_aliases(struct bench *bench, const char *text)
+{
+	FILE *file;
+
+	snprintf(bench->aliases, sizeof(bench->aliases), "%s/aliases", bench->dir);
+	file = fopen(bench->aliases, "w");
+	assert_non_null(file);
+	fputs(text, file);
+	assert_int_equal(fclose(file), 0);
+	bench->config.aliases = bench->aliases;
+}
+
+static void an_alias_becomes_its_addresses(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+	struct queue_envelope e;
+	const char *said;
+
+	write_aliases(bench, "root: me@example.com, ops@example.com\nlost: :include:/nowhere/at/all\n");
+	e = queued(bench, fd, "<root>", "<root>", "");
+	assert_string_equal(e.sender, "root@agent.example.org"); /* aliases are about recipients */
+	assert_int_equal(e.rcpt_count, 2);
+	assert_string_equal(rcpt_of(bench, e.id, 1).address, "ops@example.com");
+	said = talk(bench, fd, "MAIL FROM:<a@example.org>\r\nRCPT TO:<lost>\r\nRCPT TO:<joe>\r\nRSET\r\n");
+	assert_non_null(strstr(said, "451 4.3.0 "));
+	assert_non_null(strstr(said, "250 2.1.5 "));
+	close(fd);
+}
+
+static void the_trace_tells_of_a_client_only_where_it_is_asked_to(void **state)
+{
+	static const char header[] = "PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n";
+	struct bench *bench = *state;
+	int fd = dial_tcp(bench, 1);
+
+	say(fd, header);
+	hear(bench, fd, "220 ");
+	say(fd, "EHLO laptop.lan\r\n");
+	hear(bench, fd, "250 ");
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_null(strstr(body(bench), "192.0.2.7"));
+	assert_null(strstr(body(bench), "laptop.lan"));
+	assert_non_null(strstr(body(bench), "Received: by agent.example.org"));
+	bench->config.privacy = CONFIG_PRIVACY_FULL;
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_non_null(strstr(body(bench), "Received: from laptop.lan ([192.0.2.7])"));
+	bench->config.privacy = CONFIG_PRIVACY_NONE;
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_null(strstr(body(bench), "Received:"));
+	close(fd);
+}
+
+/* ---------------------------------------------------------------- who calls */
+
+static void a_proxys_client_is_judged_by_its_own_address(void **state)
+{
+	struct bench *bench = *state;
+	int fd = dial_tcp(bench, 1);
+	struct queue_envelope e;
+
+	say(fd, "PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\nEHLO client\r\n");
+	hear(bench, fd, "250 ");
+	e = queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_string_equal(e.submitter, "net:192.0.2.7");
+	assert_string_equal(e.origin, "balanced 192.0.2.7:4711");
+	assert_int_equal(e.uid, UINT32_MAX);
+	close(fd);
+	fd = dial_tcp(bench, 1);
+	say(fd, "PROXY TCP4 198.51.100.7 192.0.2.1 4711 25\r\nEHLO client\r\n");
+	hear(bench, fd, "554 5.7.1 198.51.100.7 is not among the networks");
+	close(fd);
+	fd = dial_tcp(bench, 1);
+	say(fd, "PROXY TCP4 127.0.0.1 192.0.2.1 4711 25\r\n");
+	hear(bench, fd, "554 5.7.1 ");
+	close(fd);
+	/* A health check. */
+	fd = dial_tcp(bench, 1);
+	assert_int_equal(send(fd, "\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", 16, MSG_NOSIGNAL), 16);
+	hear(bench, fd, "554 5.7.1 ");
+	close(fd);
+}
+
+static void who_sends_no_header_hears_nothing(void **state)
+{
+	struct bench *bench = *state;
+	int fd = dial_tcp(bench, 1);
+
+	say(fd, "EHLO client\r\n");
+	assert_string_equal(hear(bench, fd, ""), "");
+	close(fd);
+	fd = dial_tcp(bench, 2);
+	say(fd, "PROXY TCP4 192.0.2.7 192.0.2.1 4711 25\r\n");
+	hear(bench, fd, "\r\n500 5.5.1 "); /* not a proxy's listener */
+	close(fd);
+}
+
+static void only_listed_proxies_are_believed(void **state)
+{
+	static const char *others[] = { "198.51.100.0/24" };
+	struct bench *bench = *state;
+	int fd;
+
+	bench->listeners[1].proxy = (struct config_strings){ others, 1 };
+	fd = dial_tcp(bench, 1);
+	(void)!send(fd, "PROXY TCP4 192.0.2.7 192.0.2.1 1 25\r\n", 37, MSG_NOSIGNAL);
+	assert_string_equal(hear(bench, fd, ""), "");
+	close(fd);
+	assert_int_equal(sessions(bench), 0);
+}
+
+static void a_stranger_is_greeted_where_it_may_log_in_and_can_do_nothing_else(void **state)
+{
+	struct bench *bench = *state;
+	int fd = dial_tcp(bench, 2); /* 127.0.0.1 is not among the networks here */
+	const char *said;
+
+	hear(bench, fd, "220 ");
+	said = talk(bench, fd, "EHLO client\r\nMAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n");
+	assert_non_null(strstr(said, "530 5.7.0 "));
+	assert_null(strstr(said, "354 "));
+	close(fd);
+	assert_int_equal(messages(bench), 0);
+}
+
+static void where_trust_does_not_count_nobody_gets_in_by_it(void **state)
+{
+	struct bench *bench = *state;
+	const char *said;
+	int fd;
+
+	bench->config.trust.networks = (struct config_strings){ here, 1 };
+	fd = dial_tcp(bench, 2);
+	hear(bench, fd, "220 ");
+	said = talk(bench, fd, "EHLO client\r\nMAIL FROM:<a@example.org>\r\n");
+	assert_non_null(strstr(said, "250 2.1.0 "));
+	close(fd);
+	bench->listeners[2].trust = false;
+	fd = dial_tcp(bench, 2);
+	hear(bench, fd, "220 ");
+	said = talk(bench, fd, "EHLO client\r\nMAIL FROM:<a@example.org>\r\n");
+	assert_non_null(strstr(said, "530 5.7.0 "));
+	close(fd);
+}
+
 #define WITH_BENCH(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(void)
@@ -588,6 +1009,21 @@ int main(void)
 		WITH_BENCH(stopping_says_421_and_ends),
 		WITH_BENCH(one_who_never_reads_its_replies_is_dropped),
 		WITH_BENCH(a_session_from_before_a_reload_follows_the_new_routes),
+		WITH_BENCH(what_the_client_asks_for_is_in_the_envelope),
+		WITH_BENCH(a_binary_message_in_chunks_is_kept_as_it_is),
+		WITH_BENCH(a_sender_of_others_is_refused_and_the_session_goes_on),
+		WITH_BENCH(a_submitters_recipients_are_limited),
+		WITH_BENCH(a_quota_says_when_there_is_room_again_and_outlives_a_restart),
+		WITH_BENCH(a_message_that_could_not_be_written_costs_no_quota),
+		WITH_BENCH(a_submitters_rate_says_when_it_passes),
+		WITH_BENCH(mail_of_programs_gets_the_identity_of_the_rule),
+		WITH_BENCH(an_alias_becomes_its_addresses),
+		WITH_BENCH(the_trace_tells_of_a_client_only_where_it_is_asked_to),
+		WITH_BENCH(a_proxys_client_is_judged_by_its_own_address),
+		WITH_BENCH(who_sends_no_header_hears_nothing),
+		WITH_BENCH(only_listed_proxies_are_believed),
+		WITH_BENCH(a_stranger_is_greeted_where_it_may_log_in_and_can_do_nothing_else),
+		WITH_BENCH(where_trust_does_not_count_nobody_gets_in_by_it),
 		WITH_BENCH(garbage_never_ends_the_agent),
 	};
 
