@@ -61,7 +61,7 @@ static struct report *begin(struct bounce *b, struct queue_timer timer, bool is_
 {
 	struct report_setup setup = {
 		.queue = b->queue,
-		.config = b->scheduler->config,
+		.scheduler = b->scheduler,
 		.timer = timer,
 		.is_warning = is_warning,
 		.now_ms = b->now.wall_ms,
@@ -143,17 +143,35 @@ static const char *obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
 	return "";
 }
 
-/* False: mail that had no attempt yet is not late, the network was. */
+/* The time its sender set has passed, and they are to hear of it (RFC 2852, mode N); they have not yet. */
+static bool is_past_by(const struct bounce *b, const struct queue_envelope *envelope)
+{
+	return envelope->flags & QUEUE_BY_NOTIFY && !(envelope->flags & QUEUE_BY_PASSED) &&
+	       b->now.wall_ms >= envelope->deliver_by_ms;
+}
+
+/* To be told that the time has passed was asked for with the message: only NEVER forbids it. */
+static bool wants_late(const struct report *report, const struct queue_rcpt *rcpt)
+{
+	return report->setup.is_by ? is_waiting(rcpt) && !(rcpt->notify & QUEUE_NOTIFY_NEVER) : wants_warning(rcpt);
+}
+
+/* False: mail that had no attempt yet is not late, the network was; unless it is late for its sender: then only what is
+ * in flight is waited for. */
 static bool collect_late(struct bounce *b, struct report *report, struct queue_view *view,
 			 const struct queue_envelope *envelope)
 {
 	struct queue_rcpt rcpt;
 
 	for (uint32_t n = 0; queue_view_rcpt_from(view, report->setup.timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		if (!wants_warning(&rcpt) || flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n))
+		bool is_flying = flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n);
+
+		if (is_flying && report->setup.is_by)
+			return false;
+		if (!wants_late(report, &rcpt) || is_flying)
 			continue;
-		if (!(envelope->flags & QUEUE_HELD) && !scheduler_is_paused(b->scheduler, rcpt.flow.target) &&
-		    !scheduler_is_tried(b->scheduler, &rcpt))
+		if (!report->setup.is_by && !(envelope->flags & QUEUE_HELD) &&
+		    !scheduler_is_paused(b->scheduler, rcpt.flow.target) && !scheduler_is_tried(b->scheduler, &rcpt))
 			return false;
 		rcpt.reply = obstacle(b->scheduler, &rcpt);
 		if (report->count < REPORT_RCPTS)
@@ -226,22 +244,49 @@ static void settle_report(struct bounce *b, struct queue_timer timer, struct que
 	}
 }
 
+/* When the sender may have to be told again after this; 0: never. */
+static int64_t next_warning(const struct bounce *b, const struct queue_envelope *envelope)
+{
+	bool has_by = envelope->flags & QUEUE_BY_NOTIFY && !(envelope->flags & QUEUE_BY_PASSED);
+
+	return has_by && envelope->deliver_by_ms > b->now.wall_ms ? envelope->deliver_by_ms : 0;
+}
+
+/* There is nothing to say now. */
+static void pass_over(struct bounce *b, struct queue_timer timer, int64_t next_ms)
+{
+	struct queue_op *op;
+
+	if (!next_ms) {
+		drop_timer(b, timer);
+		return;
+	}
+	op = queue_op_new(b->queue);
+	queue_op_timer(op, (struct queue_timer){ .when_ms = next_ms, .kind = timer.kind, .id = timer.id });
+	queue_op_submit(op, NULL, NULL);
+}
+
 static void warn(struct bounce *b, struct queue_timer timer, struct queue_view *view,
 		 const struct queue_envelope *envelope)
 {
 	struct report *report = begin(b, timer, true);
 
-	if (!envelope->sender[0] || envelope->flags & QUEUE_WARNED || b->now.wall_ms >= envelope->expires_ms) {
+	report->setup.is_by = is_past_by(b, envelope);
+	report->warn_again_ms = next_warning(b, envelope);
+	if (!envelope->sender[0] || b->now.wall_ms >= envelope->expires_ms) {
 		drop(b, report);
 		drop_timer(b, timer);
-	} else if (!collect_late(b, report, view, envelope)) {
+	} else if (envelope->flags & QUEUE_WARNED && !report->setup.is_by) {
+		pass_over(b, timer, report->warn_again_ms);
 		drop(b, report);
-		again(b, UNTRIED_AGAIN_MS);
+	} else if (!collect_late(b, report, view, envelope)) {
+		again(b, report->setup.is_by ? AGAIN_MS / 10 : UNTRIED_AGAIN_MS);
+		drop(b, report);
 	} else if (report->count) {
 		report_start(report, view, envelope);
 	} else {
+		pass_over(b, timer, report->warn_again_ms);
 		drop(b, report);
-		drop_timer(b, timer);
 	}
 }
 
@@ -250,7 +295,7 @@ static void release(struct bounce *b, struct queue_timer timer, const struct que
 {
 	struct queue_op *op;
 
-	if (!(envelope->flags & QUEUE_HELD)) {
+	if (!(envelope->flags & QUEUE_HELD) || envelope->flags & QUEUE_HELD_BY_OPERATOR) {
 		drop_timer(b, timer);
 		return;
 	}
@@ -269,6 +314,7 @@ struct expiry {
 	size_t count;
 	const char *sender;
 	bool is_partial; /* more recipients are to be given up than these */
+	bool is_by;      /* because the time its sender set has passed */
 };
 
 static void expired(void *arg, enum queue_err err, uint64_t id)
@@ -309,18 +355,32 @@ static void add_expired(struct expiry *e, const struct queue_envelope *envelope,
 {
 	char text[SETTLE_TEXT_SIZE];
 
-	settle_expired_text(e->bounce->now.wall_ms - envelope->arrival_ms, obstacle(e->bounce->scheduler, rcpt), text);
+	settle_expired_text(e->bounce->now.wall_ms - envelope->arrival_ms, e->is_by,
+			    obstacle(e->bounce->scheduler, rcpt), text);
 	e->outcomes[e->count++] = (struct queue_outcome){
 		.n = rcpt->n,
 		.kind = QUEUE_BOUNCED,
 		.at_ms = e->bounce->now.wall_ms,
 		.report_owed = settle_owes_failure(envelope->sender, rcpt->notify),
 		.reply = keep_for(e, text),
-		.host = keep_for(e, rcpt->host),
+		.host = e->is_by ? "" : keep_for(e, rcpt->host),
 		.lane = "",
 		.tls = "",
 		.address = keep_for(e, rcpt->address),
 	};
+}
+
+static bool has_had_its_chance(struct bounce *b, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt)
+{
+	return !(envelope->flags & QUEUE_HELD) && !scheduler_is_paused(b->scheduler, rcpt->flow.target) &&
+	       scheduler_is_tried(b->scheduler, rcpt);
+}
+
+/* RFC 2852, mode R: whatever kept it, after this time its sender does not want it delivered any more. */
+static bool must_return(const struct bounce *b, const struct queue_envelope *envelope)
+{
+	return envelope->flags & QUEUE_BY_RETURN && envelope->deliver_by_ms > 0 &&
+	       b->now.wall_ms >= envelope->deliver_by_ms;
 }
 
 /* The timer stays: recipients in flight are judged when they come back, others when they were attempted. */
@@ -337,6 +397,7 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 	list_init(&e->node);
 	mem_arena_init(&e->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
 	e->sender = keep_for(e, envelope->sender);
+	e->is_by = must_return(b, envelope);
 	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
 		if (!is_waiting(&rcpt))
 			continue;
@@ -347,8 +408,7 @@ static void expire(struct bounce *b, struct queue_timer timer, struct queue_view
 		if (flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
 			again(b, AGAIN_MS);
 			is_left = true;
-		} else if (envelope->flags & QUEUE_HELD || scheduler_is_paused(b->scheduler, rcpt.flow.target) ||
-			   !scheduler_is_tried(b->scheduler, &rcpt)) {
+		} else if (!e->is_by && !has_had_its_chance(b, envelope, &rcpt)) {
 			again(b, UNTRIED_AGAIN_MS);
 			is_left = true;
 		} else {

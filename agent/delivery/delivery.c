@@ -181,6 +181,7 @@ static void set_timer(struct delivery *d, struct moment now)
 	int64_t at = scheduler_deadline(d->scheduler);
 
 	at = moment_min(at, settle_deadline(&d->settle));
+	at = moment_min(at, aside_deadline(&d->pool.aside));
 	at = moment_min(at, d->bounce.again_boot_ms);
 	at = moment_min(at, d->is_stopping ? INT64_MAX : sweep_deadline(&d->sweep));
 	if (d->calendar.next_wall_ms != INT64_MAX && bounce_has_room(&d->bounce))
@@ -214,6 +215,7 @@ static void turn(struct loop_task *task)
 	watch_sleep(d, now);
 	watch_clock(d, now);
 	settle_step(&d->settle, now);
+	aside_step(&d->pool.aside, now);
 	if (!d->is_stopping) {
 		take_timers(d, now);
 		check_secrets(d, now);
@@ -356,6 +358,7 @@ void delivery_free(struct delivery *d)
 	loop_task_stop(&d->task);
 	queue_view_end(d->queue);
 	bounce_fini(&d->bounce);
+	pool_fini(&d->pool);
 	settle_fini(&d->settle);
 	scheduler_free(d->scheduler);
 	mem_free(d);

@@ -7,6 +7,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "delivery/aside.h"
 #include "delivery/terms.h"
 #include "delivery/trouble.h"
 #include "log.h"
@@ -54,38 +55,6 @@ static void no_network(struct hop *hop, bool dns_only, const char *text)
 
 /* ---------------------------------------------------------------- messages */
 
-static void forget_job(struct hop *hop, struct scheduler_job *job, enum queue_err err)
-{
-	/* What cannot be read is left in flight: neither tried again and again, nor in the way of others. */
-	for (size_t i = 0; i < job->count && err == QUEUE_NOT_FOUND; i++)
-		scheduler_settled(hop->pool->scheduler, job, i);
-	if (err != QUEUE_NOT_FOUND)
-		log_event(LOG_LEVEL_ERROR, "unreadable", LOG_ID(job->id), LOG_TEXT("error", queue_err_text(err)),
-			  LOG_TEXT("doing", "set aside until the next start"));
-	scheduler_job_end(hop->pool->scheduler, job);
-	scheduler_job_free(job);
-}
-
-static bool fill_message(struct load *load)
-{
-	struct client_rcpt *rcpts = mem_arena_alloc(&load->arena, load->count * sizeof *rcpts);
-
-	if (!rcpts)
-		return false;
-	for (size_t i = 0; i < load->count; i++)
-		rcpts[i].address = load->rcpts[i].address;
-	load->message = (struct client_message){
-		.sender = load->sender,
-		.content = load->body == QUEUE_BODY_7BIT ? CLIENT_7BIT : CLIENT_8BIT,
-		.smtputf8 = load->flags & QUEUE_SMTPUTF8,
-		.size_bytes = load->size_bytes,
-		.rcpts = rcpts,
-		.rcpt_count = load->count,
-		.cookie = load,
-	};
-	return true;
-}
-
 /* The next message for this connection, or NULL. */
 static struct load *take(struct hop *hop)
 {
@@ -93,16 +62,12 @@ static struct load *take(struct hop *hop)
 
 	while ((job = scheduler_take(hop->pool->scheduler, hop->lane, moment_of(hop)))) {
 		enum queue_err err = QUEUE_NO_MEMORY;
-		struct load *load = load_new(job, queue_view(hop->pool->queue), &err);
+		struct queue_view *view = queue_view(hop->pool->queue);
+		struct load *load = view ? load_new(job, view, &err) : NULL;
 
-		if (load && fill_message(load)) {
-			load->tls = load_text(load, span_str(hop->tls));
-			return load;
-		}
 		if (load)
-			load->job = NULL;
-		load_free(load);
-		forget_job(hop, job, err);
+			return load;
+		aside_take(&hop->pool->aside, job, view ? err : QUEUE_IO, moment_of(hop));
 	}
 	return NULL;
 }
@@ -112,24 +77,101 @@ static bool is_used_up(const struct hop *hop)
 	return hop->host->messages_per_connection && hop->messages >= hop->host->messages_per_connection;
 }
 
+/* The same words for all of its recipients. */
+static void settle_all(struct hop *hop, struct load *load, enum settle_verdict verdict, const char *text)
+{
+	struct moment now = moment_of(hop);
+
+	for (size_t i = 0; i < load->count && !load->is_damaged; i++)
+		settle_rcpt(hop->pool->settle, load, i, verdict, text, "", now);
+	settle_close(hop->pool->settle, load, now);
+}
+
+/* The engine gets it. False: it waits for another turn. */
+static bool give(struct hop *hop, struct load *load, bool header_is_8bit)
+{
+	if (!client_is_ready(hop->client)) {
+		settle_all(hop, load, SETTLE_UNTRIED, "");
+		return false;
+	}
+	if (!load_message(load, client_peer(hop->client)->extensions, header_is_8bit, moment_of(hop).wall_ms)) {
+		settle_all(hop, load, SETTLE_TEMPORARY, queue_err_text(QUEUE_NO_MEMORY));
+		return false;
+	}
+	load->tls = load_text(load, span_str(hop->tls));
+	list_append(&hop->loads, &load->node);
+	client_message(hop->client, &load->message, loop_now_ms(hop->pool->loop));
+	return true;
+}
+
 /* The engine can take a message. */
 static void offer(struct hop *hop, bool ahead)
 {
-	int64_t now_ms = loop_now_ms(hop->pool->loop);
 	struct load *load = NULL;
 
 	place(hop, HOP_NOWHERE);
+	if (hop->looking)
+		return;
 	if (!hop->is_retired && !is_used_up(hop))
 		load = take(hop);
 	if (load) {
 		hop->messages++;
-		list_append(&hop->loads, &load->node);
-		client_message(hop->client, &load->message, now_ms);
+		if (cargo_begin(&load->cargo, cargo_terms(client_peer(hop->client)->extensions),
+				load->flags & QUEUE_SMTPUTF8)) {
+			hop->looking = load;
+			loop_task_post(&hop->task);
+		} else {
+			(void)give(hop, load, false); /* it was ready */
+		}
 	} else if (hop->is_retired || is_used_up(hop) || !lane_may_work(hop->lane, moment_of(hop))) {
-		client_quit(hop->client, now_ms);
+		client_quit(hop->client, loop_now_ms(hop->pool->loop));
 	} else {
 		place(hop, ahead ? HOP_AHEAD : HOP_IDLE);
 	}
+}
+
+static void note_error(struct load *load, enum queue_err err)
+{
+	load->is_damaged = err == QUEUE_CORRUPT || err == QUEUE_DAMAGED;
+	load->error = err;
+}
+
+/* False: it will not be sent, at least not now. */
+static bool looked(struct hop *hop, struct load *load, const struct convert_facts *facts)
+{
+	char text[200];
+
+	if (!load->cargo.is_too_much || !facts->needed || facts->cannot == CONVERT_NOTHING)
+		return give(hop, load, facts->header_8bit);
+	snprintf(text, sizeof text, "5.6.3 the server cannot take it as it is (no %s), and %s",
+		 load->body == QUEUE_BODY_BINARY ? "BINARYMIME" : "8BITMIME", convert_why_text(facts->cannot));
+	settle_all(hop, load, SETTLE_PERMANENT, text);
+	return false;
+}
+
+/* A message that this server cannot take as it is, or perhaps not, is read through in steps before it is begun. */
+static void look(struct hop *hop)
+{
+	const struct convert_facts *facts;
+	struct load *load = hop->looking;
+	enum queue_err err;
+	bool is_begun = false;
+
+	switch (cargo_look(&load->cargo, queue_view(hop->pool->queue), &facts, &err)) {
+	case CARGO_MORE: loop_task_post(&hop->task); return;
+	case CARGO_DONE:
+		hop->looking = NULL;
+		is_begun = looked(hop, load, facts);
+		break;
+	case CARGO_BAD:
+		hop->looking = NULL;
+		note_error(load, err);
+		settle_all(hop, load, SETTLE_TEMPORARY, queue_err_text(err));
+		break;
+	}
+	if (!is_begun && client_is_ready(hop->client))
+		offer(hop, !list_is_empty(&hop->loads));
+	hop->pool->poke(hop->pool->arg);
 }
 
 static void on_ready(struct hop *hop, bool ahead)
@@ -143,39 +185,22 @@ static void on_ready(struct hop *hop, bool ahead)
 	hop->pool->poke(hop->pool->arg);
 }
 
-static void close_body(struct hop *hop)
-{
-	if (hop->reading)
-		queue_body_close(&hop->reader);
-	hop->reading = NULL;
-}
-
 static void give_body(struct hop *hop, struct load *load)
 {
-	struct queue_view *view = queue_view(hop->pool->queue);
 	int64_t now_ms = loop_now_ms(hop->pool->loop);
-	struct queue_bytes bytes = { NULL, 0 };
-	enum queue_err err = view ? QUEUE_OK : QUEUE_IO;
+	bool is_last = false;
+	struct span bytes;
+	enum queue_err err = cargo_next(&load->cargo, queue_view(hop->pool->queue), &bytes, &is_last);
 
-	if (!hop->reading && !err) {
-		err = queue_body_open(view, load->job->id, &hop->reader);
-		hop->reading = err ? NULL : load;
-	}
-	if (!err)
-		err = queue_body_next(&hop->reader, view, &bytes);
 	if (err) {
-		load->is_damaged = err == QUEUE_CORRUPT || err == QUEUE_DAMAGED;
-		load->error = err;
+		note_error(load, err);
 		client_body_abort(hop->client, now_ms);
-		close_body(hop);
 		return;
 	}
 	if (bytes.len)
-		client_body(hop->client, span_of(bytes.data, bytes.len), now_ms);
-	if (!bytes.len || hop->reader.next >= hop->reader.chunks) {
+		client_body(hop->client, bytes, now_ms);
+	if (is_last)
 		client_body_end(hop->client, now_ms);
-		close_body(hop);
-	}
 }
 
 /* A connection that broke, or a 421, in the middle of the oldest message: it may be the message's doing. */
@@ -229,8 +254,7 @@ static void on_done(struct hop *hop, struct load *load)
 {
 	struct moment now = moment_of(hop);
 
-	if (hop->reading == load)
-		close_body(hop);
+	cargo_fini(&load->cargo);
 	if (load->was_delivered)
 		scheduler_delivered(hop->pool->scheduler, hop->lane, now);
 	list_remove(&load->node);
@@ -299,8 +323,19 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 	buf_fini(&text);
 }
 
+/* What was being read through is as before. */
+static void stop_looking(struct hop *hop)
+{
+	struct load *load = hop->looking;
+
+	hop->looking = NULL;
+	if (load)
+		settle_close(hop->pool->settle, load, moment_of(hop));
+}
+
 static void end_session(struct hop *hop)
 {
+	stop_looking(hop);
 	if (hop->conn && hop->is_dead)
 		conn_free(hop->conn);
 	else if (hop->conn)
@@ -445,7 +480,11 @@ static void approached(void *arg, const struct approach_result *r)
 
 static void run_task(struct loop_task *task)
 {
-	pump(LIST_ENTRY(task, struct hop, task));
+	struct hop *hop = LIST_ENTRY(task, struct hop, task);
+
+	if (hop->looking)
+		look(hop);
+	pump(hop);
 }
 
 static void kept_long_enough(struct loop_timer *timer)
@@ -483,7 +522,7 @@ static void hop_free(struct hop *hop)
 
 	place(hop, HOP_NOWHERE);
 	approach_free(hop->approach);
-	close_body(hop);
+	stop_looking(hop);
 	client_free(hop->client);
 	conn_free(hop->conn);
 	loop_task_stop(&hop->task);

@@ -53,9 +53,8 @@ struct hop {
 	char peer[320];    /* "smtp.example.org [192.0.2.1]" */
 	char tls[64];      /* facts */
 
-	struct list loads; /* under way, the oldest first */
-	struct load *reading;
-	struct queue_body_reader reader;
+	struct list loads;    /* under way, the oldest first */
+	struct load *looking; /* read through before it is given to the engine */
 };
 
 /* The lane counts one connecting already. Nothing is called back from here. */

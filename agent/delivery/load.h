@@ -2,7 +2,7 @@
  * load - one message in one attempt: what of it is in memory, from the moment it is picked until its outcomes are
  *        committed.
  *
- * Owns:    the job, copies of the addresses and of what was said about each recipient. Never the body.
+ * Owns:    the job, copies of the addresses and of what was said about each recipient; of the body what cargo.h says.
  * Threads: any, one object per thread.
  */
 #ifndef LOAD_H
@@ -14,12 +14,13 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "delivery/cargo.h"
 #include "delivery/scheduler.h"
 #include "queue/queue.h"
 #include "smtp/client.h"
 
 struct load_rcpt {
-	const char *address;
+	const char *address, *orcpt;
 	uint32_t n;
 	uint32_t attempts; /* before this one */
 	uint8_t notify;
@@ -31,9 +32,13 @@ struct load {
 	struct list node; /* its holder's */
 	struct scheduler_job *job;
 	struct mem_arena arena;
-	const char *sender, *target, *submitter;
+	const char *sender, *target, *submitter, *route, *envid;
 	uint8_t band;
-	int64_t arrival_ms, expires_ms;
+	int64_t arrival_ms;
+	int64_t expires_ms;    /* or when it must be delivered by (DELIVERBY, mode R) */
+	int64_t deliver_by_ms; /* 0: whenever */
+	enum queue_ret ret;
+	int8_t priority;
 	uint64_t size_bytes;
 	uint32_t flags; /* the envelope's */
 	enum queue_body body;
@@ -41,13 +46,15 @@ struct load {
 	size_t count;
 	struct queue_outcome *outcomes; /* room for `count` */
 	size_t outcome_count;
+	struct cargo cargo;            /* the body */
 	struct client_message message; /* for the engine (hop) */
-	bool was_delivered;            /* to one recipient at least */
-	bool was_judged, is_guilty;    /* of breaking connections, see scheduler_suspect() */
-	enum queue_err error;          /* why the body could not be read */
-	const char *tls;               /* facts of the connection, or "" */
-	bool keeps_flow;               /* its route is not looked at again */
-	bool is_damaged;               /* the body is not what was accepted: to be held */
+	bool passes_dsn, passes_by; /* the hop takes over: reports of success, and of time that passed, are its own */
+	bool was_delivered;         /* to one recipient at least */
+	bool was_judged, is_guilty; /* of breaking connections, see scheduler_suspect() */
+	enum queue_err error;       /* why the body could not be read */
+	const char *tls;            /* facts of the connection, or "" */
+	bool keeps_flow;            /* its route is not looked at again */
+	bool is_damaged;            /* the body is not what was accepted: to be held */
 };
 
 /* Reads envelope and recipients once. NULL: the records are gone or damaged (*out_err says which); the job is still
@@ -55,6 +62,11 @@ struct load {
 struct load *load_new(struct scheduler_job *job, struct queue_view *view, enum queue_err *out_err);
 /* With its job. NULL is fine. */
 void load_free(struct load *load);
+/* Fills in `message` and who takes over what, for a hop that offers these extensions (EHLO_BIT()), after cargo_begin() and
+ * cargo_look(). False: no memory for it. */
+bool load_message(struct load *load, unsigned extensions, bool header_is_8bit, int64_t now_wall_ms);
+/* Its time to deliver by, in the mode that returns it, is what ends first. */
+bool load_is_by_return(const struct load *load);
 /* A copy that lives as long as the load; cut to what is sensible for a reply. */
 const char *load_text(struct load *load, struct span text);
 

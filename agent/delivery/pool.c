@@ -6,6 +6,12 @@ void pool_init(struct pool *pool)
 {
 	list_init(&pool->hops);
 	list_init(&pool->waiting);
+	aside_init(&pool->aside, pool->scheduler);
+}
+
+void pool_fini(struct pool *pool)
+{
+	aside_fini(&pool->aside);
 }
 
 void pool_connect(struct pool *pool, struct lane *lane)

@@ -1,7 +1,7 @@
 /*
  * pool - all connections to next hops: opened when the scheduler says so, kept a while when idle, closed in order.
  *
- * Owns:    its hops.
+ * Owns:    its hops, and the jobs that none of them could read.
  * Threads: the loop's.
  */
 #ifndef POOL_H
@@ -12,6 +12,7 @@
 #include <stdint.h>
 
 #include "base/list.h"
+#include "delivery/aside.h"
 #include "delivery/scheduler.h"
 #include "delivery/settle.h"
 #include "net/dns.h"
@@ -31,6 +32,7 @@ struct pool {
 	struct settle *settle;
 	void (*poke)(void *arg); /* something happened that the scheduler may want to act upon */
 	void *arg;
+	struct aside aside;  /* what could not be read */
 	struct list hops;    /* all */
 	struct list waiting; /* those that could take a message, the latest first */
 	size_t count;
@@ -39,6 +41,8 @@ struct pool {
 
 /* The caller has filled in the first part. */
 void pool_init(struct pool *pool);
+/* After pool_cut(). */
+void pool_fini(struct pool *pool);
 void pool_connect(struct pool *pool, struct lane *lane);
 /* One that waits takes a message, if there is one. */
 void pool_feed(struct pool *pool, struct lane *lane);

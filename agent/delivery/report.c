@@ -67,6 +67,7 @@ void report_add(struct report *report, const struct queue_envelope *envelope, co
 		.reply = keep(report, rcpt->reply),
 		.host = keep(report, rcpt->host),
 		.last_ms = rcpt->last_ms,
+		.status = report->setup.is_by ? "4.4.7" : "",
 		.retry_until_ms = envelope->expires_ms,
 		.attempts = rcpt->attempts,
 	};
@@ -86,8 +87,7 @@ static void token(char out[TOKEN_SIZE])
 /* Writes the head and the tail; opens the original where it goes along. False: it cannot be read. */
 static bool compose(struct report *report, struct queue_view *view, const struct queue_envelope *envelope)
 {
-	const struct config *config = report->setup.config;
-	const struct config_route *route = route_find(config, "", envelope->sender);
+	const struct config *config = report->setup.scheduler->config;
 	struct queue_bytes first = { "", 0 };
 	char boundary[TOKEN_SIZE], unique[TOKEN_SIZE], id[TEXT_ID_SIZE];
 	size_t max = dsn_head_max(report->count);
@@ -111,8 +111,10 @@ static bool compose(struct report *report, struct queue_view *view, const struct
 	token(boundary);
 	token(unique);
 	snprintf(report->message_id, sizeof report->message_id, "%s@%.255s", unique, config->hostname);
-	dsn.whole =
-		dsn_wants_whole(envelope->ret == QUEUE_RET_FULL, envelope->size_bytes, report->rcpts, report->count);
+	/* RFC 8689, 5: what may only travel under TLS is not given away in a report either. */
+	report->is_requiretls = envelope->flags & QUEUE_REQUIRETLS;
+	dsn.whole = !report->is_requiretls && dsn_wants_whole(envelope->ret == QUEUE_RET_FULL, envelope->size_bytes,
+							      report->rcpts, report->count);
 	if (queue_body_open(view, report->setup.timer.id, &report->reader) == QUEUE_OK) {
 		report->has_reader = true;
 		/* A damaged original does not keep the report from its sender. */
@@ -134,8 +136,6 @@ static bool compose(struct report *report, struct queue_view *view, const struct
 	report->is_utf8 = !text_is_ascii(span_str(envelope->sender));
 	report->uid = envelope->uid;
 	report->sender = keep(report, envelope->sender);
-	report->target = keep(report, route_target(config, route));
-	report->expires_ms = report->setup.now_ms + (route ? route->lifetime_ms : config->queue.lifetime_ms);
 	return true;
 }
 
@@ -144,6 +144,10 @@ static bool compose(struct report *report, struct queue_view *view, const struct
 static void submit(struct report *report)
 {
 	struct queue_op *op = queue_op_new(report->setup.queue);
+	/* The queue may have been busy for a while: the routes are those of now. */
+	const struct config *config = report->setup.scheduler->config;
+	const struct config_route *route = route_find(config, "", report->sender);
+	int64_t lifetime_ms = route ? route->lifetime_ms : config->queue.lifetime_ms;
 	struct queue_envelope envelope = {
 		.arrival_ms = report->setup.now_ms,
 		.sender = "",
@@ -155,14 +159,15 @@ static void submit(struct report *report)
 		.subject = report->setup.is_warning ? "Delivery is delayed" : "Delivery report",
 		.ret = QUEUE_RET_HDRS,
 		.body = report->is_8bit ? QUEUE_BODY_8BIT : QUEUE_BODY_7BIT,
-		.flags = QUEUE_REPORT | (report->is_utf8 ? QUEUE_SMTPUTF8 : 0),
-		.expires_ms = report->expires_ms,
+		.flags = QUEUE_REPORT | (report->is_utf8 ? QUEUE_SMTPUTF8 : 0) |
+			 (report->is_requiretls ? QUEUE_REQUIRETLS : 0),
+		.expires_ms = report->setup.now_ms + lifetime_ms,
 	};
 	struct queue_rcpt rcpt = {
 		.address = report->sender,
 		.orcpt = "",
 		.notify = QUEUE_NOTIFY_NEVER,
-		.flow = { .target = report->target, .submitter = "self", .band = 1 },
+		.flow = { .target = route_target(config, route), .submitter = "self", .band = 1 },
 		.due_ms = report->setup.now_ms,
 		.reply = "",
 		.host = "",
@@ -171,13 +176,18 @@ static void submit(struct report *report)
 	queue_op_accept(op, report->receipt, &envelope, &rcpt, 1);
 	report->receipt = NULL;
 	if (report->setup.is_warning) {
-		queue_op_flags(op, report->setup.timer.id, QUEUE_WARNED, 0, 0);
+		queue_op_flags(op, report->setup.timer.id, QUEUE_WARNED | (report->setup.is_by ? QUEUE_BY_PASSED : 0),
+			       0, 0);
 	} else {
 		for (size_t i = 0; i < report->count; i++)
 			queue_op_reported(op, report->setup.timer.id, report->n[i]);
 	}
 	/* Operations are applied in the order they were submitted: outcomes that come later set the timer anew. */
-	if (!report->is_partial)
+	if (report->warn_again_ms)
+		queue_op_timer(op, (struct queue_timer){ .when_ms = report->warn_again_ms,
+							 .kind = QUEUE_TIMER_WARN,
+							 .id = report->setup.timer.id });
+	else if (!report->is_partial)
 		queue_op_timer_drop(op, report->setup.timer);
 	queue_op_submit(op, done, report);
 }

@@ -18,7 +18,7 @@
 #include "base/buf.h"
 #include "base/list.h"
 #include "base/mem.h"
-#include "config.h"
+#include "delivery/scheduler.h"
 #include "message/dsn.h"
 #include "queue/queue.h"
 
@@ -28,9 +28,11 @@ struct report;
 
 struct report_setup {
 	struct queue *queue;
-	const struct config *config; /* used by report_start() only */
-	struct queue_timer timer;    /* that asked for it; dropped by the operation */
+	const struct scheduler
+		*scheduler;       /* its configuration counts when the report is made, and again when it is queued */
+	struct queue_timer timer; /* that asked for it; dropped by the operation */
 	bool is_warning;
+	bool is_by;     /* a warning that the time to deliver by has passed (RFC 2852) */
 	int64_t now_ms; /* wall clock */
 	void (*done)(void *arg, struct report *report, enum queue_err err, uint64_t id);
 	void *arg;
@@ -44,11 +46,11 @@ struct report {
 	uint32_t *n; /* their numbers */
 	size_t count;
 	bool is_partial; /* the caller says: more recipients are owed a report than are in this one */
-	const char *sender, *target;
-	int64_t expires_ms;
+	const char *sender;
+	int64_t warn_again_ms; /* a warning: when another one may be due; 0: never */
 	char message_id[512];
 	uint32_t uid;
-	bool is_8bit, is_utf8;
+	bool is_8bit, is_utf8, is_requiretls;
 	struct buf text, tail; /* not yet appended */
 	struct queue_receipt *receipt;
 	struct queue_body_reader reader; /* of the original */

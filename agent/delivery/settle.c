@@ -46,16 +46,21 @@ bool settle_owes_failure(const char *sender, uint8_t notify)
 	return sender[0] && !(notify & QUEUE_NOTIFY_NEVER) && (notify == 0 || notify & QUEUE_NOTIFY_FAILURE);
 }
 
-bool settle_owes_success(const char *sender, uint8_t notify)
+bool settle_owes_relayed(const struct load *load, uint8_t notify)
 {
-	return sender[0] && !(notify & QUEUE_NOTIFY_NEVER) && (notify & QUEUE_NOTIFY_SUCCESS);
+	if (!load->sender[0] || notify & QUEUE_NOTIFY_NEVER)
+		return false;
+	return (notify & QUEUE_NOTIFY_SUCCESS && !load->passes_dsn) || load->flags & QUEUE_BY_TRACE ||
+	       (load->flags & QUEUE_BY_NOTIFY && !load->passes_by);
 }
 
-void settle_expired_text(int64_t waited_ms, const char *last_reply, char out[SETTLE_TEXT_SIZE])
+void settle_expired_text(int64_t waited_ms, bool is_by, const char *last_reply, char out[SETTLE_TEXT_SIZE])
 {
 	char waited[TEXT_DURATION_SIZE];
 
-	snprintf(out, SETTLE_TEXT_SIZE, SETTLE_EXPIRED "given up after %s%s%s",
+	snprintf(out, SETTLE_TEXT_SIZE, "%s after %s%s%s",
+		 is_by ? SETTLE_EXPIRED_BY "not delivered in the time its sender set, given up"
+		       : SETTLE_EXPIRED "given up",
 		 text_duration_print(waited_ms < 0 ? 0 : waited_ms, waited), last_reply[0] ? "; last: " : "",
 		 last_reply);
 }
@@ -65,7 +70,7 @@ void settle_expired_text(int64_t waited_ms, const char *last_reply, char out[SET
 static const struct config_backoff *retry_of(const struct settle *s, const struct load *load,
 					     const struct load_rcpt *rcpt)
 {
-	const struct config_route *route = route_find(s->scheduler->config, load->sender, rcpt->address);
+	const struct config_route *route = route_of(s->scheduler->config, load->route, load->sender, rcpt->address);
 
 	return route ? &route->retry : &s->scheduler->config->retry;
 }
@@ -91,9 +96,11 @@ static void give_up(struct load *load, struct queue_outcome *o, struct moment no
 {
 	char text[SETTLE_TEXT_SIZE];
 
-	settle_expired_text(now.wall_ms - load->arrival_ms, o->reply, text);
+	settle_expired_text(now.wall_ms - load->arrival_ms, load_is_by_return(load), o->reply, text);
 	o->reply = load_text(load, span_str(text));
 	o->kind = QUEUE_BOUNCED;
+	if (load_is_by_return(load))
+		o->host = ""; /* these are our words */
 }
 
 static void put_off(const struct settle *s, struct load *load, const struct load_rcpt *rcpt, struct queue_outcome *o,
@@ -140,7 +147,7 @@ void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verd
 	case SETTLE_UNTRIED: put_off(s, load, rcpt, o, verdict, now); break;
 	}
 	o->report_owed = (o->kind == QUEUE_BOUNCED && settle_owes_failure(load->sender, rcpt->notify)) ||
-			 (o->kind == QUEUE_DELIVERED && settle_owes_success(load->sender, rcpt->notify));
+			 (o->kind == QUEUE_DELIVERED && settle_owes_relayed(load, rcpt->notify));
 	rcpt->has_outcome = true;
 	load->outcome_count++;
 }
@@ -247,7 +254,7 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 static void follow_route(struct settle *s, struct queue_op *op, const struct load *load, const struct queue_outcome *o)
 {
 	const struct config *config = s->scheduler->config;
-	const char *target = route_target(config, route_find(config, load->sender, o->address));
+	const char *target = route_target(config, route_of(config, load->route, load->sender, o->address));
 	struct queue_flow flow = { .target = target, .submitter = load->submitter, .band = load->band };
 
 	if (strcmp(target, load->target) != 0)

@@ -52,10 +52,14 @@ bool settle_is_idle(const struct settle *s);
 
 /* RFC 3461, 4.1, and never about the null reverse-path. */
 bool settle_owes_failure(const char *sender, uint8_t notify);
-bool settle_owes_success(const char *sender, uint8_t notify);
-/* The words under which a recipient is given up; they begin with SETTLE_EXPIRED. */
-#define SETTLE_EXPIRED "4.4.7 "
+/* That it was handed on: where success was asked for and the hop will not tell (RFC 3461, 5.2.2), where each step was
+ * asked for, or the time it takes and the hop knows nothing of time (RFC 2852). */
+bool settle_owes_relayed(const struct load *load, uint8_t notify);
+/* The words under which a recipient is given up: they begin with SETTLE_EXPIRED or, where its sender set the time
+ * (`is_by`), with SETTLE_EXPIRED_BY. */
+#define SETTLE_EXPIRED    "4.4.7 "
+#define SETTLE_EXPIRED_BY "5.4.7 "
 enum { SETTLE_TEXT_SIZE = 1200 };
-void settle_expired_text(int64_t waited_ms, const char *last_reply, char out[SETTLE_TEXT_SIZE]);
+void settle_expired_text(int64_t waited_ms, bool is_by, const char *last_reply, char out[SETTLE_TEXT_SIZE]);
 
 #endif

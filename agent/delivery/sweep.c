@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/crypto.h"
+#include "log.h"
 #include "route.h"
 
 enum { FUTURE_MS = 60 * 1000, RETRY_MS = 1000 };
@@ -27,6 +28,7 @@ static void digest(const struct config *config, uint8_t out[CRYPTO_SHA256_LEN])
 	struct crypto_sha256 *h = crypto_sha256_new();
 
 	for (size_t i = 0; i < config->route_count; i++) {
+		crypto_sha256_update(h, config->routes[i].name, strlen(config->routes[i].name) + 1);
 		add_strings(h, &config->routes[i].from);
 		add_strings(h, &config->routes[i].to);
 		add_strings(h, &config->routes[i].via);
@@ -42,7 +44,7 @@ void sweep_start(struct sweep *s, bool with_routes, struct moment now)
 	s->is_active = true;
 	s->is_begun = false;
 	s->asked++;
-	s->messages = 0;
+	s->messages = s->lost = 0;
 }
 
 static void rewind_to_start(struct sweep *s)
@@ -126,6 +128,9 @@ static void finished(struct sweep *s)
 	struct queue_op *op;
 
 	s->is_active = false;
+	if (s->lost > 1)
+		log_event(LOG_LEVEL_WARNING, "route-gone", LOG_NUM("messages", s->lost));
+	s->lost = 0;
 	if (!s->with_routes)
 		return;
 	s->with_routes = false;
@@ -152,7 +157,8 @@ static void inspect(struct sweep *s, const struct queue_envelope *envelope, cons
 		    struct queue_op **io_op)
 {
 	const struct config *config = s->scheduler->config;
-	const char *target = route_target(config, route_find(config, envelope->sender, rcpt->address));
+	const struct config_route *route = route_of(config, envelope->route, envelope->sender, rcpt->address);
+	const char *target = route_target(config, route);
 	struct queue_flow flow = { .target = target, .submitter = rcpt->flow.submitter, .band = rcpt->flow.band };
 	bool moves = s->with_routes && strcmp(target, rcpt->flow.target) != 0;
 	bool is_invented = !(envelope->flags & QUEUE_HELD) && envelope->hold_until_ms <= s->now.wall_ms &&
@@ -172,6 +178,16 @@ static void inspect(struct sweep *s, const struct queue_envelope *envelope, cons
 	s->last_moved = envelope->id;
 }
 
+/* The route that an identity named is no longer in the configuration: the rules decide, and somebody should know. */
+static void note_lost_route(struct sweep *s, const struct queue_envelope *envelope)
+{
+	if (!envelope->route[0] || route_named(s->scheduler->config, envelope->route))
+		return;
+	if (s->lost++ == 0)
+		log_event(LOG_LEVEL_WARNING, "route-gone", LOG_ID(envelope->id), LOG_TEXT("route", envelope->route),
+			  LOG_TEXT("doing", "mail that was to take it goes where the rules say"));
+}
+
 /* The recipients of the message at hand, from s->n on. True: all of them were seen. */
 static bool inspect_message(struct sweep *s, struct queue_view *view, size_t *io_left, struct queue_op **io_op)
 {
@@ -180,6 +196,8 @@ static bool inspect_message(struct sweep *s, struct queue_view *view, size_t *io
 
 	if (queue_view_envelope(view, s->id, &envelope) != QUEUE_OK)
 		return true;
+	if (s->with_routes && s->n == 0)
+		note_lost_route(s, &envelope);
 	while (*io_left && queue_view_rcpt_from(view, s->id, s->n, &rcpt) == QUEUE_OK) {
 		--*io_left;
 		s->n = rcpt.n + 1;

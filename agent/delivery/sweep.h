@@ -31,6 +31,7 @@ struct sweep {
 	uint32_t batch_n;
 	uint64_t messages, batch_messages; /* that changed route; before the operation under way */
 	uint64_t last_moved;
+	uint64_t lost; /* messages whose own route is gone */
 	struct moment now;
 };
 

@@ -28,6 +28,7 @@ struct client_config terms_session(const struct config_smarthost *host)
 	return (struct client_config){
 		.tls = level(host->tls),
 		.relay = true,
+		.tls_unproven = host->tls == CONFIG_TLS_OPPORTUNISTIC || !host->tls_verify,
 		.auth = mechanisms(host),
 		.user = host->user,
 		.greeting_ms = host->timeouts.greeting_ms,
