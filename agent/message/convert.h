@@ -40,7 +40,8 @@
  * - Text (also a part without Content-Type) becomes quoted-printable, its line ends stay line ends; text with NUL or
  *   bare CR or LF is not made of lines and becomes base64, as all that is not text. Decoded they are the same bytes.
  * - A part that is already quoted-printable or base64 is mended: forbidden bytes are quoted, or dropped where base64
- *   ignores them; lines are broken.
+ *   ignores them; lines are broken. What is labelled base64 and whose first line is none has a wrong label, and all of
+ *   it is put into base64.
  * - multipart/..., message/rfc822 and message/global are never encoded but looked into, at most CONVERT_DEPTH_MAX
  *   deep. Those labelled 8bit or binary are labelled anew; so are parts that did not need to change.
  * - The fields of message/delivery-status and its kin count as header. Other message/... types, and what lies deeper

@@ -217,11 +217,24 @@ static void base64_end(struct convert_encoder *e, bool last, struct convert_sink
 	}
 }
 
+static bool is_base64(char c)
+{
+	return c == '=' || memchr(alphabet, c, sizeof alphabet - 1);
+}
+
+bool convert_encode_is_base64(struct span s)
+{
+	for (size_t i = 0; i < s.len; i++)
+		if (!is_base64(s.data[i]))
+			return false;
+	return true;
+}
+
 /* What is not of the alphabet means nothing (6.8), so it can go. */
 static void mend_base64(struct convert_encoder *e, struct span s, struct convert_sink *sink)
 {
 	for (size_t i = 0; i < s.len; i++)
-		if (s.data[i] == '=' || (s.data[i] && memchr(alphabet, s.data[i], sizeof alphabet - 1)))
+		if (is_base64(s.data[i]))
 			base64_chars(e, span_of(s.data + i, 1), sink);
 }
 

@@ -49,6 +49,9 @@ void convert_encode_eol(struct convert_encoder *e, enum convert_eol eol, struct 
 /* `last`: nothing follows, not even a boundary. */
 void convert_encode_end(struct convert_encoder *e, bool last, struct convert_sink *sink);
 
+/* All of it is of base64's alphabet. */
+bool convert_encode_is_base64(struct span s);
+
 /* The bytes of a line end. */
 struct span convert_encode_eol_text(enum convert_eol eol);
 

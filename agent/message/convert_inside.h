@@ -15,7 +15,7 @@
 
 enum { CONVERT_HOLD_MAX = 1024 };
 
-/* plan[n]: one of the first four, and perhaps CHARSET. */
+/* plan[n]: one of the first four, perhaps with more. */
 enum {
 	CONVERT_KEEP,
 	CONVERT_RELABEL, /* the label only */
@@ -23,6 +23,7 @@ enum {
 	CONVERT_BASE64,
 	CONVERT_ACTION = 3,       /* the mask of these */
 	CONVERT_CHARSET = 1 << 2, /* say that the charset is not known */
+	CONVERT_MENDED = 1 << 3,  /* it is encoded already */
 };
 
 /* What was found in a body. */
@@ -31,6 +32,7 @@ enum {
 	CONVERT_FOUND_NUL = 1 << 1,
 	CONVERT_FOUND_BARE = 1 << 2, /* CR or LF */
 	CONVERT_FOUND_LONG = 1 << 3,
+	CONVERT_FOUND_NO_BASE64 = 1 << 4, /* labelled so, and does not begin like it */
 	CONVERT_FOUND_NO_LINES = CONVERT_FOUND_NUL | CONVERT_FOUND_BARE,
 };
 
@@ -75,8 +77,9 @@ struct convert_part {
 	enum convert_why fixed; /* why it cannot be changed */
 	unsigned found;
 	uint64_t column, raw_bytes;
-	struct convert_counter as_text, as_data; /* the first reading counts both ways */
-	struct convert_encoder encoder;          /* the second one's, and that of margins */
+	bool begun;                     /* behind its first line that is not empty */
+	struct convert_counter ways[2]; /* the first reading counts both ways that it may go */
+	struct convert_encoder encoder; /* the second one's, and that of margins */
 };
 
 struct convert {

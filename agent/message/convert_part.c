@@ -37,7 +37,7 @@ static void put_missing(struct convert *c, unsigned plan, struct convert_sink *s
 {
 	const struct convert_part *p = &c->part;
 
-	if (!is_encoded(plan))
+	if (!is_encoded(plan) || plan & CONVERT_MENDED)
 		return;
 	if (p->is_message && !p->has_version)
 		convert_encode_put(sink, SPAN("MIME-Version: 1.0\r\n"));
@@ -239,20 +239,41 @@ static bool is_fields(const struct convert_part *p)
 	return p->type.kind == CONVERT_KIND_FIELDS && p->label < CONVERT_LABEL_QP;
 }
 
-static enum convert_encoding encoding_of(const struct convert_part *p, unsigned plan)
+static enum convert_encoding encoding_of(unsigned plan)
 {
+	bool mended = plan & CONVERT_MENDED;
+
 	switch (plan & CONVERT_ACTION) {
-	case CONVERT_QP: return p->label == CONVERT_LABEL_QP ? CONVERT_ENCODE_MEND_QP : CONVERT_ENCODE_QP;
-	case CONVERT_BASE64:
-		return p->label == CONVERT_LABEL_BASE64 ? CONVERT_ENCODE_MEND_BASE64 : CONVERT_ENCODE_BASE64;
+	case CONVERT_QP: return mended ? CONVERT_ENCODE_MEND_QP : CONVERT_ENCODE_QP;
+	case CONVERT_BASE64: return mended ? CONVERT_ENCODE_MEND_BASE64 : CONVERT_ENCODE_BASE64;
 	default: return CONVERT_ENCODE_NOT;
 	}
 }
 
-/* Whether quoted-printable may come out of it. */
-static bool may_be_quoted(const struct convert_part *p)
+/* The two plans of which one comes true if the body must change; action_for() chooses. */
+static unsigned way_of(const struct convert_part *p, size_t n)
 {
-	return p->label == CONVERT_LABEL_QP || (p->type.kind == CONVERT_KIND_TEXT && p->label != CONVERT_LABEL_BASE64);
+	switch (p->label) {
+	case CONVERT_LABEL_QP: return CONVERT_QP | CONVERT_MENDED;
+	case CONVERT_LABEL_BASE64: return n == 0 ? CONVERT_BASE64 | CONVERT_MENDED : CONVERT_BASE64;
+	case CONVERT_LABEL_7BIT:
+	case CONVERT_LABEL_8BIT:
+	case CONVERT_LABEL_BINARY: break;
+	}
+	return n == 0 && p->type.kind == CONVERT_KIND_TEXT ? CONVERT_QP : CONVERT_BASE64;
+}
+
+/* Which of them. */
+static size_t choose_way(const struct convert_part *p)
+{
+	if (p->label == CONVERT_LABEL_BASE64)
+		return p->found & CONVERT_FOUND_NO_BASE64 ? 1 : 0;
+	return p->found & CONVERT_FOUND_NO_LINES ? 1 : 0;
+}
+
+static bool ways_differ(const struct convert_part *p)
+{
+	return way_of(p, 0) != way_of(p, 1);
 }
 
 void convert_part_body_begin(struct convert *c, enum convert_why fixed)
@@ -261,11 +282,9 @@ void convert_part_body_begin(struct convert *c, enum convert_why fixed)
 
 	c->place = CONVERT_IN_BODY;
 	p->fixed = fixed;
-	p->encoder.encoding = encoding_of(p, p->plan);
-	if (c->scanning) {
-		p->as_text.encoder.encoding = may_be_quoted(p) ? encoding_of(p, CONVERT_QP) : CONVERT_ENCODE_NOT;
-		p->as_data.encoder.encoding = encoding_of(p, CONVERT_BASE64);
-	}
+	p->encoder.encoding = encoding_of(p->plan);
+	for (size_t i = 0; i < 2; i++)
+		p->ways[i].encoder.encoding = encoding_of(way_of(p, i));
 }
 
 static unsigned look_for_odd_bytes(struct span s)
@@ -277,6 +296,28 @@ static unsigned look_for_odd_bytes(struct span s)
 		nul |= s.data[i] == 0;
 	}
 	return (all > 127 ? CONVERT_FOUND_8BIT : 0U) | (nul ? CONVERT_FOUND_NUL : 0U);
+}
+
+/* Lines of base64 are whole groups. Text with a wrong label, which mail programs show as it is, rarely begins so. */
+static void look_for_base64(struct convert_part *p, struct span s, bool is_end)
+{
+	if (p->label != CONVERT_LABEL_BASE64 || p->begun)
+		return;
+	if (!convert_encode_is_base64(s) || (is_end && p->column % 4))
+		p->found |= CONVERT_FOUND_NO_BASE64;
+	p->begun = is_end && p->column;
+}
+
+static void count_ways(struct convert_part *p, struct span s, enum convert_eol eol)
+{
+	for (size_t i = ways_differ(p) ? 2 : 1; i-- > 0;) {
+		struct convert_counter *way = &p->ways[i];
+
+		if (s.len)
+			convert_encode_text(&way->encoder, s, &way->sink);
+		if (eol)
+			convert_encode_eol(&way->encoder, eol, &way->sink);
+	}
 }
 
 void convert_part_body(struct convert *c, struct span s)
@@ -295,8 +336,8 @@ void convert_part_body(struct convert *c, struct span s)
 	if (p->column > CONVERT_LINE_MAX)
 		p->found |= CONVERT_FOUND_LONG;
 	p->raw_bytes += s.len;
-	convert_encode_text(&p->as_text.encoder, s, &p->as_text.sink);
-	convert_encode_text(&p->as_data.encoder, s, &p->as_data.sink);
+	look_for_base64(p, s, false);
+	count_ways(p, s, CONVERT_EOL_NONE);
 }
 
 void convert_part_body_eol(struct convert *c, enum convert_eol eol)
@@ -312,17 +353,10 @@ void convert_part_body_eol(struct convert *c, enum convert_eol eol)
 		return;
 	if (eol != CONVERT_EOL_CRLF)
 		p->found |= CONVERT_FOUND_BARE;
+	look_for_base64(p, SPAN(""), true);
 	p->column = 0;
 	p->raw_bytes += convert_encode_eol_text(eol).len;
-	convert_encode_eol(&p->as_text.encoder, eol, &p->as_text.sink);
-	convert_encode_eol(&p->as_data.encoder, eol, &p->as_data.sink);
-}
-
-static unsigned action_for(const struct convert_part *p)
-{
-	if (p->label == CONVERT_LABEL_QP)
-		return CONVERT_QP;
-	return may_be_quoted(p) && !(p->found & CONVERT_FOUND_NO_LINES) ? CONVERT_QP : CONVERT_BASE64;
+	count_ways(p, SPAN(""), eol);
 }
 
 static bool must_change(const struct convert *c, bool last)
@@ -339,7 +373,7 @@ static bool must_change(const struct convert *c, bool last)
 void convert_part_body_end(struct convert *c, bool last)
 {
 	struct convert_part *p = &c->part;
-	bool quotes;
+	struct convert_counter *way;
 	unsigned plan;
 
 	if (!c->scanning) {
@@ -356,12 +390,13 @@ void convert_part_body_end(struct convert *c, bool last)
 		convert_tree_refuse(c, p->is_sealed ? CONVERT_SEALED : p->fixed);
 		return;
 	}
-	plan = action_for(p);
-	quotes = plan == CONVERT_QP;
-	if (p->is_message && !p->has_version && !p->has_type && p->found & CONVERT_FOUND_8BIT)
+	look_for_base64(p, SPAN(""), true);
+	way = &p->ways[choose_way(p) && ways_differ(p) ? 1 : 0];
+	plan = way_of(p, choose_way(p));
+	if (p->is_message && !p->has_version && !p->has_type && p->found & CONVERT_FOUND_8BIT &&
+	    !(plan & CONVERT_MENDED))
 		plan |= CONVERT_CHARSET;
-	convert_encode_end(&p->as_text.encoder, last, &p->as_text.sink);
-	convert_encode_end(&p->as_data.encoder, last, &p->as_data.sink);
-	c->sink.bytes += (quotes ? p->as_text.sink.bytes : p->as_data.sink.bytes) - p->raw_bytes;
+	convert_encode_end(&way->encoder, last, &way->sink);
+	c->sink.bytes += way->sink.bytes - p->raw_bytes;
 	note_plan(c, plan);
 }

@@ -98,8 +98,12 @@ static void append_extended(struct convert_type *type, struct span s, bool first
 		int high = i + 2 < s.len && s.data[i] == '%' ? hex_of(s.data[i + 1]) : -1;
 		int low = high >= 0 ? hex_of(s.data[i + 2]) : -1;
 
-		append(type, low >= 0 ? (char)(high << 4 | low) : s.data[i]);
-		i += low >= 0 ? 2 : 0;
+		if (low >= 0) {
+			append(type, (char)(16 * high + low));
+			i += 2;
+		} else {
+			append(type, s.data[i]);
+		}
 	}
 }
 
