@@ -60,13 +60,31 @@ static void submitter_line(const char *submitter)
 	line("submitter", text);
 }
 
+/* What its sender asked for beside delivery. */
+static void demands_line(const json_t *row)
+{
+	char text[256] = "", priority[32] = "";
+
+	if (talk_number(row, "priority"))
+		snprintf(priority, sizeof priority, "  priority %" PRId64, talk_number(row, "priority"));
+	snprintf(text, sizeof text, "%s%s%s%s%s", talk_bool(row, "requiretls") ? "  only under TLS" : "",
+		 talk_bool(row, "smtputf8") ? "  UTF-8 addresses" : "", priority,
+		 talk_text(row, "ret")[0] ? "  reports with " : "",
+		 strcmp(talk_text(row, "ret"), "full") == 0 ? "all of it" : talk_text(row, "ret"));
+	line("demands", text[0] ? text + 2 : "");
+	line("its route", talk_text(row, "route_wanted"));
+}
+
 static void show_message(const struct show *show, const json_t *row)
 {
 	const char *sender = talk_text(row, "sender");
 	char size[TEXT_SIZE_SIZE];
 
 	printf("%s%s%s%s%s%s\n", look_colour(show->cli, LOOK_BOLD), talk_text(row, "id"),
-	       look_colour(show->cli, LOOK_PLAIN), talk_bool(row, "held") ? "  held" : "",
+	       look_colour(show->cli, LOOK_PLAIN),
+	       talk_bool(row, "held_by_administrator") ? "  held by an administrator"
+	       : talk_bool(row, "held")                ? "  held"
+						       : "",
 	       talk_bool(row, "damaged") ? "  damaged: the stored bytes do not match their checksum" : "",
 	       talk_bool(row, "report") ? "  a report of our own" : "");
 	line("from", sender[0] ? sender : "<> (the null sender)");
@@ -79,6 +97,9 @@ static void show_message(const struct show *show, const json_t *row)
 	line("envid", talk_text(row, "envid"));
 	time_line("arrived", talk_number(row, "arrival_ms"), show->now_ms);
 	time_line("not before", talk_number(row, "hold_until_ms"), show->now_ms);
+	time_line(strcmp(talk_text(row, "deliver_by"), "return") == 0 ? "by, or back" : "by, or told",
+		  talk_number(row, "deliver_by_ms"), show->now_ms);
+	demands_line(row);
 	if (!talk_bool(row, "warned"))
 		time_line("warning", talk_number(row, "warn_ms"), show->now_ms);
 	else
@@ -109,6 +130,19 @@ static void show_why(const struct show *show, const json_t *row)
 		       look_text(advice, 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN));
 }
 
+/* What is to be told about this recipient (DSN), where its sender said so. */
+static void show_wishes(const json_t *row)
+{
+	const json_t *notify = json_object_get(row, "notify");
+	char cell[CELL_SIZE];
+
+	if (talk_text(row, "orcpt")[0])
+		printf("  was to     %s\n", look_text(talk_text(row, "orcpt"), 0, cell, sizeof cell));
+	for (size_t i = 0; i < json_array_size(notify); i++)
+		printf("%s%s%s", i == 0 ? "  reports on " : ", ", json_string_value(json_array_get(notify, i)),
+		       i + 1 == json_array_size(notify) ? "\n" : "");
+}
+
 static void show_rcpt(const struct show *show, const json_t *row)
 {
 	const char *route = talk_text(row, "route"), *target = talk_text(row, "target"),
@@ -121,6 +155,7 @@ static void show_rcpt(const struct show *show, const json_t *row)
 	if (route[0] || target[0])
 		printf("  route      %s -> %s\n", route[0] ? look_text(route, 0, name, sizeof name) : "none",
 		       target[0] ? look_text(target, 0, cell, sizeof cell) : "nowhere");
+	show_wishes(row);
 	if (reply[0])
 		printf("  last try   %s: %s%s%s\n", look_time(talk_number(row, "last_ms"), show->now_ms, when),
 		       look_text(reply, 0, cell, sizeof cell), talk_text(row, "host")[0] ? "  - by " : "",

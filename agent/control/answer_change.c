@@ -30,6 +30,7 @@ struct change {
 	uint64_t last;                        /* the newest that was looked at */
 	uint64_t done, failed, sending;
 	enum queue_err error;          /* the first */
+	uint64_t forbidden;            /* held by an administrator, and not theirs to release */
 	uint64_t again[IN_FLIGHT_MAX]; /* the queue had too much to write: tried again */
 	size_t again_count;
 	uint64_t lanes;  /* flush: bit of the lane's place in the configuration */
@@ -128,7 +129,10 @@ static bool change_rcpt(struct change *change, struct queue_op *op, const struct
 		if (op)
 			queue_op_remove(op, envelope->id, rcpt->n, change->by, now_ms);
 		return true;
-	case HOLD: return !(envelope->flags & QUEUE_HELD);
+	case HOLD:
+		/* An administrator's hold goes over its owner's. */
+		return !(envelope->flags & QUEUE_HELD) ||
+		       (client->permit.all && !(envelope->flags & QUEUE_HELD_BY_OPERATOR));
 	case RELEASE: return (envelope->flags & QUEUE_HELD) || envelope->hold_until_ms > now_ms;
 	}
 	return false;
@@ -139,10 +143,12 @@ static void change_message(const struct change *change, struct queue_op *op, con
 {
 	int64_t now_ms = change->walk.now_ms;
 
+	uint32_t hold = QUEUE_HELD | (change->walk.client->permit.all ? QUEUE_HELD_BY_OPERATOR : 0);
+
 	if (change->kind == HOLD)
-		queue_op_flags(op, envelope->id, QUEUE_HELD, 0, now_ms);
+		queue_op_flags(op, envelope->id, hold, 0, now_ms);
 	if (change->kind == RELEASE && (envelope->flags & QUEUE_HELD))
-		queue_op_flags(op, envelope->id, 0, QUEUE_HELD | QUEUE_DAMAGED_BODY, now_ms);
+		queue_op_flags(op, envelope->id, 0, QUEUE_HELD | QUEUE_HELD_BY_OPERATOR | QUEUE_DAMAGED_BODY, now_ms);
 	else if (change->kind == RELEASE)
 		queue_op_due(op, envelope->id, QUEUE_ALL, now_ms);
 }
@@ -202,15 +208,23 @@ static uint64_t change_rcpts(struct change *change, struct queue_op *op, const s
 	return count;
 }
 
+static bool is_forbidden(const struct change *change, const struct queue_envelope *envelope)
+{
+	return change->kind == RELEASE && !permit_releases(&change->walk.client->permit, envelope->flags);
+}
+
 static void change_one(struct client *client, struct change *change, const struct queue_envelope *envelope, int *budget)
 {
 	struct queue_op *op = queue_op_new(client->room->queue);
 	uint64_t steps, count = change_rcpts(change, op, envelope, budget, &steps);
 
 	*budget -= CHANGE_COST;
-	if (steps == 0) {
+	if (steps == 0 || is_forbidden(change, envelope)) {
 		queue_op_free(op);
-		change->done += count > 0;
+		if (steps)
+			change->forbidden++;
+		else
+			change->done += count > 0;
 		return;
 	}
 	change_message(change, op, envelope);
@@ -273,8 +287,10 @@ static enum client_step finish(struct client *client, struct change *change)
 		json_object_set_new(facts, "last", fields_id(change->last));
 	} else {
 		json_object_set_new(facts, "messages", json_integer((json_int_t)change->done));
-		json_object_set_new(facts, "failed", json_integer((json_int_t)change->failed));
+		json_object_set_new(facts, "failed", json_integer((json_int_t)(change->failed + change->forbidden)));
 	}
+	if (change->forbidden)
+		json_object_set_new(facts, "why", json_string("an administrator holds it"));
 	if (change->error != QUEUE_OK)
 		json_object_set_new(facts, "why", json_string(queue_err_text(change->error)));
 	return client_done(client, facts);

@@ -58,6 +58,12 @@ static json_t *object_of(const char *type)
 	return object;
 }
 
+/* What happens when the time has passed. */
+static const char *deliver_by_word(uint32_t flags)
+{
+	return flags & QUEUE_BY_RETURN ? "return" : flags & QUEUE_BY_NOTIFY ? "notify" : "";
+}
+
 json_t *fields_message(const struct queue_envelope *e)
 {
 	static const char *const bodies[] = {
@@ -82,6 +88,14 @@ json_t *fields_message(const struct queue_envelope *e)
 	add_bool(object, "report", e->flags & QUEUE_REPORT);
 	add_bool(object, "warned", e->flags & QUEUE_WARNED);
 	add_number(object, "hold_until_ms", e->hold_until_ms);
+	add_bool(object, "held_by_administrator", e->flags & QUEUE_HELD && e->flags & QUEUE_HELD_BY_OPERATOR);
+	add_number(object, "deliver_by_ms", e->deliver_by_ms);
+	add_text(object, "deliver_by", deliver_by_word(e->flags));
+	add_number(object, "priority", e->priority);
+	add_text(object, "ret", e->ret == QUEUE_RET_FULL ? "full" : e->ret == QUEUE_RET_HDRS ? "headers" : "");
+	add_bool(object, "smtputf8", e->flags & QUEUE_SMTPUTF8);
+	add_bool(object, "requiretls", e->flags & QUEUE_REQUIRETLS);
+	add_text(object, "route_wanted", e->route);
 	add_number(object, "warn_ms", e->warn_ms);
 	add_number(object, "expires_ms", e->expires_ms);
 	return object;

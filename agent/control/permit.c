@@ -5,6 +5,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "queue/queue.h"
+
 enum { GROUPS_MAX = 256 };
 
 gid_t permit_group(const char *name)
@@ -46,4 +48,9 @@ bool permit_sees(const struct permit *permit, uint32_t uid)
 {
 	/* UINT32_MAX stands for nobody, also where a uid of that value came in. */
 	return permit->all || (uid != UINT32_MAX && uid == permit->uid);
+}
+
+bool permit_releases(const struct permit *permit, uint32_t flags)
+{
+	return permit->all || !(flags & QUEUE_HELD_BY_OPERATOR);
 }

@@ -25,5 +25,7 @@ struct permit permit_of(uid_t uid, const gid_t *groups, size_t count, uid_t agen
 bool permit_of_socket(int fd, gid_t group, struct permit *out);
 /* Whether mail of the envelope's uid is theirs to see and handle. */
 bool permit_sees(const struct permit *permit, uint32_t uid);
+/* Whether they may release mail with these envelope flags (of queue/queue.h): not what an administrator holds. */
+bool permit_releases(const struct permit *permit, uint32_t flags);
 
 #endif

@@ -91,7 +91,8 @@ json_t *story_row(struct walk *walk, const struct queue_envelope *envelope, int 
 json_t *story_rcpt(const struct client *client, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt)
 {
 	const struct traffic *traffic = client->room->traffic;
-	const struct config_route *route = route_find(client->room->config, envelope->sender, rcpt->address);
+	const struct config_route *route =
+		route_of(client->room->config, envelope->route, envelope->sender, rcpt->address);
 	json_t *object = fields_rcpt(rcpt, route ? route->name : "");
 	struct traffic_why why = { .gate = TRAFFIC_GATE_NONE };
 

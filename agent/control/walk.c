@@ -29,7 +29,7 @@ static const char *route_name_of(const struct walk *walk, const struct queue_env
 
 	if (!walk->filter->route)
 		return "";
-	route = route_find(walk->client->room->config, envelope->sender, rcpt->address);
+	route = route_of(walk->client->room->config, envelope->route, envelope->sender, rcpt->address);
 	return route ? route->name : "";
 }
 

@@ -204,6 +204,11 @@ static bool why_message(const struct queue_envelope *envelope, const struct queu
 		    "look at it with sendoff cat; sendoff remove gives it up");
 		return true;
 	}
+	if (envelope->flags & QUEUE_HELD && envelope->flags & QUEUE_HELD_BY_OPERATOR) {
+		say(out, TRAFFIC_GATE_HELD, "an administrator holds it",
+		    "sendoff release by an administrator lets it go");
+		return true;
+	}
 	if (envelope->flags & QUEUE_HELD && envelope->hold_until_ms > now_ms) {
 		say(out, TRAFFIC_GATE_RELEASE, "its sender asked for a later release", "");
 		out->until_ms = envelope->hold_until_ms;
