@@ -16,6 +16,7 @@
 #include "base/list.h"
 #include "control/permit.h"
 #include "control/request.h"
+#include "names.h"
 #include "net/conn.h"
 #include "net/loop.h"
 #include "queue/queue.h"
@@ -30,6 +31,7 @@ struct client_room {
 	const struct traffic *traffic;
 	const struct reception *reception;
 	struct config *config;
+	struct names *names; /* read when they are first asked for; or NULL */
 	bool (*reload)(void *arg, struct buf *text, void (*moved)(void *reply, uint64_t messages), void *reply);
 	void *reload_arg;
 	struct list clients;    /* all */

@@ -121,5 +121,6 @@ void control_free(struct control *control)
 		client_close(LIST_ENTRY(list_first(&control->room.clients), struct client, node));
 	loop_timer_stop(&control->room.work);
 	config_unref(control->room.config);
+	names_free(control->room.names);
 	mem_free(control);
 }

@@ -75,6 +75,41 @@ static const char *read_timeout(struct request *request, const json_t *value)
 	return NULL;
 }
 
+static const char *read_from(struct request *request, const json_t *value)
+{
+	request->has_from = true;
+	return read_text(request->from, sizeof request->from, value);
+}
+
+static const char *read_to(struct request *request, const json_t *value)
+{
+	request->has_to = true;
+	return read_text(request->to, sizeof request->to, value);
+}
+
+static const char *read_user(struct request *request, const json_t *value)
+{
+	return read_text(request->user, sizeof request->user, value);
+}
+
+static const char *read_listener(struct request *request, const json_t *value)
+{
+	return read_text(request->listener, sizeof request->listener, value);
+}
+
+static const char *read_host(struct request *request, const json_t *value)
+{
+	return read_text(request->host, sizeof request->host, value);
+}
+
+static const char *read_uid(struct request *request, const json_t *value)
+{
+	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= UINT32_MAX)
+		return "must be the number of a user";
+	request->uid = json_integer_value(value);
+	return NULL;
+}
+
 static const char *read_ids(struct filter *filter, const json_t *list)
 {
 	const char *wrong = NULL;
@@ -119,8 +154,13 @@ static const char *read_filter(struct request *request, const json_t *value)
 }
 
 static const struct key keys[] = {
-	{ "v", read_version }, { "verb", read_verb },       { "filter", read_filter }, { "id", read_id },
-	{ "lane", read_lane }, { "dry_run", read_dry_run }, { "close", read_close },   { "timeout_ms", read_timeout },
+	{ "v", read_version },         { "verb", read_verb },
+	{ "filter", read_filter },     { "id", read_id },
+	{ "from", read_from },         { "to", read_to },
+	{ "user", read_user },         { "uid", read_uid },
+	{ "listener", read_listener }, { "host", read_host },
+	{ "lane", read_lane },         { "dry_run", read_dry_run },
+	{ "close", read_close },       { "timeout_ms", read_timeout },
 };
 
 static const char *read_key(struct request *request, const char *name, const json_t *value)
@@ -156,7 +196,7 @@ bool request_parse(struct span line, struct request *out, char *why, size_t why_
 {
 	json_error_t error;
 	json_t *object = json_loadb(line.data, line.len, JSON_REJECT_DUPLICATES, &error);
-	struct request request = { .id = 0 };
+	struct request request = { .id = 0, .uid = -1 };
 	bool is_good = false;
 
 	filter_init(&request.filter);

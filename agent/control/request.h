@@ -2,7 +2,8 @@
  * request - one line of a client read into a structure.
  *
  * Keys: "v" (1) and "verb" always; "filter" (an object: the options of filter.h with text as on the command line,
- * "all": true, "ids": [ID, ...]), "id", "lane", "dry_run", "close", "timeout_ms" by verb.
+ * "all": true, "ids": [ID, ...]), "id", "lane", "dry_run", "close", "timeout_ms", and for explain "from", "to", "user",
+ * "uid", "listener", "host" by verb.
  * Anything else is refused: a misspelt filter must not choose everything.
  * Owns:    its filter. Pure. Threads: any, one object per thread.
  */
@@ -24,6 +25,11 @@ struct request {
 	bool dry_run;
 	bool close;         /* drain: no new mail meanwhile */
 	int64_t timeout_ms; /* drain; 0: none */
+	/* explain: texts are "" where they were not said */
+	char from[320], to[320];
+	bool has_from, has_to;
+	char user[256], listener[64], host[64];
+	int64_t uid; /* -1: not said */
 };
 
 /* True: `out` is filled and request_fini() is owed. False: `why` says what is wrong, for people. */

@@ -22,6 +22,7 @@
 #include "control/client.h"
 #include "control/control.h"
 #include "control/protocol.h"
+#include "names.h"
 
 enum { DEADLINE_MS = 20000 };
 
@@ -260,6 +261,7 @@ static int teardown(void **state)
 		loop_turn(room->room.loop, 10);
 	loop_io_stop(&room->queue_io);
 	queue_close(room->queue);
+	names_free(room->room.names);
 	loop_free(room->room.loop);
 	snprintf(command, sizeof command, "rm -r %s", room->dir);
 	assert_int_equal(system(command), 0);
@@ -602,6 +604,45 @@ static void holding_and_releasing_change_only_what_they_must(void **state)
 	json_decref(lines);
 	lines = ask(admin, request_for("release", "{\"all\":true}", ""));
 	assert_int_equal(number_of(last(lines), "messages"), 0);
+	json_decref(lines);
+}
+
+static void what_an_administrator_holds_its_owner_cannot_release(void **state)
+{
+	char filter[64], id[TEXT_ID_SIZE];
+	uint64_t mine;
+	json_t *lines;
+	(void)state;
+
+	mine = put_one("a@example.org", "b@one.test");
+	snprintf(filter, sizeof filter, "{\"ids\":[\"%s\"]}", text_id_print(mine, id));
+	/* Their own hold they may undo. */
+	json_decref(ask(alice, request_for("hold", filter, "")));
+	lines = ask(alice, request_for("release", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	/* An administrator's goes over it, and is undone by an administrator only. */
+	json_decref(ask(alice, request_for("hold", filter, "")));
+	lines = ask(admin, request_for("hold", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(alice, request_for("list", "{}", ""));
+	assert_true(json_is_true(json_object_get(row(lines, 0), "held_by_administrator")));
+	json_decref(lines);
+	lines = ask(alice, request_for("release", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 0);
+	assert_int_equal(number_of(last(lines), "failed"), 1);
+	assert_string_equal(text_of(last(lines), "why"), "an administrator holds it");
+	json_decref(lines);
+	lines = ask(alice, request_for("list", "{\"state\":\"held\"}", ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(admin, request_for("release", filter, ""));
+	assert_int_equal(number_of(last(lines), "messages"), 1);
+	json_decref(lines);
+	lines = ask(alice, request_for("list", "{}", ""));
+	assert_false(json_is_true(json_object_get(row(lines, 0), "held_by_administrator")));
+	assert_false(json_is_true(json_object_get(row(lines, 0), "held")));
 	json_decref(lines);
 }
 
@@ -1213,6 +1254,199 @@ static void too_many_clients_are_turned_away_with_a_word(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+/* ---------------------------------------------------------------- explain */
+
+static const char *any[] = { "*" }, *loopback[] = { "127.0.0.0/8" }, *root[] = { "root" }, *shop[] = { "*@shop.test" },
+		  *uid_33[] = { "4000000033" }, *to_work[] = { "work", "home" };
+static const char *office[] = { "192.0.2.1:25" };
+
+static void write_rules(struct room *room)
+{
+	static struct config_listener listeners[] = {
+		{ .name = "local", .at = { "a.conf", 1 }, .socket = "/s", .trust = true },
+		{ .name = "office", .at = { "a.conf", 2 }, .addresses = { office, 1 }, .auth = CONFIG_LOGIN_REQUIRED },
+	};
+	static struct config_submitter submitters[] = {
+		{ .name = "web",
+		  .at = { "a.conf", 20 },
+		  .who.uids = { uid_33, 1 },
+		  .senders = { shop, 1 },
+		  .rate = { 30, 60000 },
+		  .quota = { 500, 86400000 },
+		  .recipients = 7 },
+	};
+	static struct config_identity identities[] = {
+		{ .name = "cron",
+		  .at = { "a.conf", 30 },
+		  .who.users = { root, 1 },
+		  .from = "alerts@example.com",
+		  .full_name = "Alerts",
+		  .to = "me@example.com",
+		  .route = "all" },
+	};
+	static struct config_route routes[] = {
+		{ .name = "shop", .at = { "a.conf", 40 }, .from = { shop, 1 }, .target = "" },
+		{ .name = "all",
+		  .at = { "a.conf", 41 },
+		  .via = { to_work, 2 },
+		  .target = "work,home",
+		  .lifetime_ms = 86400000,
+		  .warn_after_ms = 3600000 },
+	};
+	static char aliases[128];
+	FILE *out;
+
+	snprintf(aliases, sizeof aliases, "%s/aliases", room->dir);
+	out = fopen(aliases, "w");
+	assert_non_null(out);
+	fputs("# names\nstaff: ann@example.org, joe\nlost: |/bin/sh\n", out);
+	fclose(out);
+	room->config.hostname = "laptop.test";
+	room->config.aliases = aliases;
+	room->config.listeners = listeners;
+	room->config.listener_count = 2;
+	room->config.trust = (struct config_trust){
+		.networks = { loopback, 1 }, .uids = { any, 1 }, .max_rate = { 600, 60000 }, .uids_at = { "a.conf", 10 }
+	};
+	room->config.submitters = submitters;
+	room->config.submitter_count = 1;
+	room->config.identities = identities;
+	room->config.identity_count = 1;
+	room->config.routes = routes;
+	room->config.route_count = 2;
+}
+
+/* The test's own folder has another name each time. */
+static const char *without_folder(const char *text)
+{
+	static char out[512];
+	const char *folder = strstr(text, here->dir);
+
+	if (!folder)
+		return text;
+	snprintf(out, sizeof out, "%.*s%s", (int)(folder - text), text, folder + strlen(here->dir) + 1);
+	return out;
+}
+
+/* The answer as lines "step verdict file:line text", "recipient how file:line address route", "lane name". */
+static const char *explain(struct permit permit, const char *more)
+{
+	static struct buf text;
+	char request[512];
+	json_t *lines;
+
+	snprintf(request, sizeof request, "{\"v\":1,\"verb\":\"explain\",%s}", more);
+	lines = ask(permit, request);
+	if (!text.max)
+		buf_init(&text, 65536);
+	buf_clear(&text);
+	for (size_t i = 0; i < json_array_size(lines); i++) {
+		const json_t *line = row(lines, i);
+		const char *type = text_of(line, "type"), *file = text_of(line, "file");
+
+		if (strrchr(file, '/'))
+			file = strrchr(file, '/') + 1;
+		if (strcmp(type, "rule") == 0)
+			buf_printf(&text, "%s %s %s:%d %s\n", text_of(line, "step"), text_of(line, "verdict"), file,
+				   (int)number_of(line, "line"), without_folder(text_of(line, "text")));
+		else if (strcmp(type, "recipient") == 0)
+			buf_printf(&text, "recipient %s %s:%d %s %s:%d\n", text_of(line, "how"), file,
+				   (int)number_of(line, "line"), text_of(line, "address"), text_of(line, "route"),
+				   (int)number_of(line, "route_line"));
+		else if (strcmp(type, "lane") == 0)
+			buf_printf(&text, "lane %s\n", text_of(line, "name"));
+		else if (json_is_true(json_object_get(line, "ok")))
+			buf_printf(&text, "%s\n",
+				   json_is_true(json_object_get(line, "accepted")) ? "accepted" : "refused");
+		else
+			buf_printf(&text, "exit %d\n", (int)number_of(line, "exit"));
+	}
+	json_decref(lines);
+	return buf_cstr(&text);
+}
+
+static void explain_tells_each_rule_with_its_line(void **state)
+{
+	write_rules(*state);
+	assert_string_equal(explain(admin, "\"from\":\"joe\",\"to\":\"staff\",\"uid\":4000000001"),
+			    "who note a.conf:1 uid 4000000001 comes in at listener \"local\"\n"
+			    "trust yes a.conf:10 trust.uids lets in uid 4000000001\n"
+			    "submitter note :0 no submitter section is about them: any sender is allowed\n"
+			    "rate note :0 at most 600 messages a minute\n"
+			    "sender note :0 <joe> has no domain: it gets this machine's name, <joe@laptop.test>\n"
+			    "identity note :0 no identity is about them: the sender stays <joe@laptop.test>\n"
+			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "recipient alias aliases:2 ann@example.org all:41\n"
+			    "recipient alias aliases:2 joe@laptop.test all:41\n"
+			    "lane work\nlane home\naccepted\n");
+	assert_string_equal(explain(admin, "\"from\":\"root\",\"to\":\"ann\",\"user\":\"root\","
+					   "\"listener\":\"office\""),
+			    "who note a.conf:2 user root comes in at listener \"office\"\n"
+			    "trust yes a.conf:2 whoever logs in at listener \"office\" may send\n"
+			    "submitter note :0 no submitter section is about them: any sender is allowed\n"
+			    "rate note :0 at most 600 messages a minute\n"
+			    "sender note :0 <root> has no domain: it gets this machine's name, <root@laptop.test>\n"
+			    "identity yes a.conf:30 identity \"cron\": the sender is <alerts@example.com>\n"
+			    "from note a.conf:30 From becomes Alerts <alerts@example.com>; the old one is dropped\n"
+			    "route yes a.conf:30 identity \"cron\" chooses route \"all\"\n"
+			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "recipient identity a.conf:30 me@example.com all:41\n"
+			    "lane work\nlane home\naccepted\n");
+}
+
+static void explain_tells_what_would_be_refused(void **state)
+{
+	write_rules(*state);
+	assert_string_equal(explain(admin, "\"from\":\"x@other.test\",\"to\":\"a@b.test\",\"uid\":4000000033"),
+			    "who note a.conf:1 uid 4000000033 comes in at listener \"local\"\n"
+			    "trust yes a.conf:10 trust.uids lets in uid 4000000033\n"
+			    "submitter no a.conf:20 submitter \"web\" does not allow <x@other.test>\n"
+			    "rate note a.conf:20 at most 30 messages a minute\n"
+			    "quota note a.conf:20 at most 500 recipients a day\n"
+			    "recipients note a.conf:20 at most 7 recipients a message\n"
+			    "identity note :0 no identity is about them: the sender stays <x@other.test>\n"
+			    "recipient given :0 a@b.test all:41\n"
+			    "lane work\nlane home\nrefused\n");
+	assert_string_equal(explain(admin, "\"from\":\"<>\",\"to\":\"<lost>\",\"host\":\"192.0.2.7\""),
+			    "who note a.conf:2 192.0.2.7 comes in at listener \"office\"\n"
+			    "trust no a.conf:2 only who logs in may send at listener \"office\"\n"
+			    "submitter note :0 no submitter section is about them: any sender is allowed\n"
+			    "rate note :0 at most 600 messages a minute\n"
+			    "identity note :0 no identity is about them: the sender stays <>\n"
+			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "aliases no :0 in aliases the alias lost leads nowhere that can be read now\n"
+			    "refused\n");
+}
+
+static void explain_is_for_ones_own_mail(void **state)
+{
+	write_rules(*state);
+	assert_non_null(strstr(explain(alice, "\"from\":\"a@b.test\",\"to\":\"c@d.test\""), "accepted\n"));
+	assert_non_null(strstr(explain(alice, "\"from\":\"a@b.test\",\"to\":\"c@d.test\",\"uid\":1000"), "accepted\n"));
+	assert_string_equal(explain(alice, "\"from\":\"a@b.test\",\"to\":\"c@d.test\",\"uid\":0"), "exit 77\n");
+	assert_string_equal(explain(alice, "\"from\":\"a@b.test\",\"to\":\"c@d.test\",\"user\":\"x\""), "exit 77\n");
+	assert_string_equal(explain(alice, "\"from\":\"a@b.test\",\"to\":\"c@d.test\",\"host\":\"::1\""), "exit 77\n");
+}
+
+static void explain_refuses_what_is_no_address(void **state)
+{
+	static const char *const wrong[] = {
+		"\"from\":\"a@b.test\"",
+		"\"to\":\"a@b.test\"",
+		"\"from\":\"a@b\\n\",\"to\":\"c\"",
+		"\"from\":\"a\",\"to\":\"\"",
+		"\"from\":\"<a\",\"to\":\"c\"",
+		"\"from\":\"<a>b\",\"to\":\"c\"",
+		"\"from\":\"a\",\"to\":\"c\",\"listener\":\"none\"",
+		"\"from\":\"a\",\"to\":\"c\",\"host\":\"here\"",
+	};
+
+	write_rules(*state);
+	for (size_t i = 0; i < sizeof wrong / sizeof wrong[0]; i++)
+		if (strcmp(explain(admin, wrong[i]), "exit 64\n") != 0)
+			fail_msg("%s: %s", wrong[i], explain(admin, wrong[i]));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -1222,6 +1456,7 @@ int main(void)
 		TEST(others_see_and_handle_only_their_own),
 		TEST(what_is_about_all_is_for_administrators),
 		TEST(holding_and_releasing_change_only_what_they_must),
+		TEST(what_an_administrator_holds_its_owner_cannot_release),
 		TEST(a_dry_run_counts_and_shows_and_changes_nothing),
 		TEST(a_message_is_held_with_all_its_recipients),
 		TEST(what_came_after_a_dry_run_is_not_touched),
@@ -1248,6 +1483,10 @@ int main(void)
 		TEST(a_client_that_does_not_read_waits_alone),
 		TEST(the_agents_own_user_is_known_by_the_kernels_word),
 		TEST(too_many_clients_are_turned_away_with_a_word),
+		TEST(explain_tells_each_rule_with_its_line),
+		TEST(explain_tells_what_would_be_refused),
+		TEST(explain_is_for_ones_own_mail),
+		TEST(explain_refuses_what_is_no_address),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
