@@ -15,6 +15,19 @@ static void set_limits(struct server_config *server, const struct config *config
 	server->max_hold_ms = INT64_C(86400000) * DRAFT_HOLD_MAX_DAYS;
 }
 
+static bool make_tls(struct policy *policy, char *why, size_t why_size)
+{
+	const struct config_listener *listener = policy->listener;
+
+	if (listener->tls == CONFIG_TLS_NONE)
+		return true;
+	if (tls_server_new(listener->certificate, listener->key, &policy->tls, why, why_size) != 0)
+		return false;
+	return (!listener->client_ca && !listener->client_pins.count) ||
+	       tls_server_ask_clients(policy->tls, listener->client_ca, listener->client_pins.list,
+				      listener->client_pins.count, why, why_size) == 0;
+}
+
 struct policy *policy_new(struct config *config, const struct config_listener *listener, char *why, size_t why_size)
 {
 	struct policy *policy = MEM_NEW(struct policy);
@@ -22,8 +35,7 @@ struct policy *policy_new(struct config *config, const struct config_listener *l
 	policy->references = 1;
 	policy->config = config_ref(config);
 	policy->listener = listener;
-	if (listener->tls != CONFIG_TLS_NONE &&
-	    tls_server_new(listener->certificate, listener->key, &policy->tls, why, why_size) != 0) {
+	if (!make_tls(policy, why, why_size)) {
 		policy_unref(policy);
 		return NULL;
 	}

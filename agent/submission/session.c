@@ -211,8 +211,26 @@ static bool do_store(struct session *s)
 	return true;
 }
 
+/* Certificates are renewed while sessions go on: each new one begins with those that are there. */
+static void refresh_tls(struct session *s)
+{
+	char why[300];
+
+	switch (tls_server_refresh(s->policy->tls, loop_now_ms(s->shared->loop), why, sizeof(why))) {
+	case TLS_SAME: break;
+	case TLS_RENEWED:
+		log_event(LOG_LEVEL_NOTICE, "certificate-renewed", LOG_TEXT("listener", s->policy->listener->name));
+		break;
+	case TLS_KEPT:
+		log_event(LOG_LEVEL_WARNING, "certificate-kept", LOG_TEXT("listener", s->policy->listener->name),
+			  LOG_TEXT("error", why));
+		break;
+	}
+}
+
 static bool start_tls(struct session *s)
 {
+	refresh_tls(s);
 	if (conn_tls_accept(s->conn, s->policy->tls) != 0)
 		return false;
 	s->is_shaking = true;
@@ -354,7 +372,12 @@ static void welcome(struct session *s);
 /* What the connection proves, before the first step and again behind the handshake. */
 static void tell_engine(struct session *s)
 {
-	server_know(s->engine, &(struct server_facts){ .is_local = !s->is_tcp || conn_is_loopback(s->conn) });
+	uint8_t binding[TLS_BINDING_LEN];
+	bool is_bound = conn_is_tls(s->conn) && tls_channel_binding(conn_tls(s->conn), binding);
+
+	server_know(s->engine, &(struct server_facts){ .is_local = !s->is_tcp || conn_is_loopback(s->conn),
+						       .user = s->caller.certificate,
+						       .binding = span_of(binding, is_bound ? sizeof(binding) : 0) });
 }
 
 static void on_secure(struct session *s)
@@ -362,8 +385,11 @@ static void on_secure(struct session *s)
 	struct tls_facts facts;
 
 	s->is_shaking = false;
-	if (conn_tls_facts(s->conn, &facts))
+	if (conn_tls_facts(s->conn, &facts)) {
 		s->tls = mem_printf("%s %s", facts.version, facts.cipher);
+		if (facts.user[0])
+			s->caller.certificate = mem_strdup(facts.user);
+	}
 	if (s->engine)
 		server_tls_started(s->engine);
 	else

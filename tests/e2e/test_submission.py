@@ -383,6 +383,72 @@ def test_no_stranger_gets_anything_in(scratch, certificate, sender):
     assert not [row for row in agent.json("list") if row.get("type") == "message"]
 
 
+def certify(folder, name, issuer=None, client=True):
+    """A key and a certificate in `folder`, its own issuer's or `issuer`'s."""
+    (folder / f"{name}.tmpl").write_text(f'cn = "{name}"\nemail = "{name}@example.org"\nexpiration_days = 30\nsigning_key\n' +
+                                         ("tls_www_client\n" if client else "ca\ncert_signing_key\n"))
+    subprocess.run(["certtool", "--generate-privkey", "--key-type", "ecdsa", "--outfile", folder / f"{name}.key"],
+                   check=True, capture_output=True)
+    argv = ["certtool", "--load-privkey", folder / f"{name}.key", "--template", folder / f"{name}.tmpl", "--outfile",
+            folder / f"{name}.pem"]
+    argv += (["--generate-certificate", "--load-ca-certificate", folder / f"{issuer}.pem", "--load-ca-privkey",
+              folder / f"{issuer}.key"] if issuer else ["--generate-self-signed"])
+    subprocess.run([str(a) for a in argv], check=True, capture_output=True)
+    (folder / f"{name}.key").chmod(0o600)
+
+
+def test_a_clients_certificate_lets_in(pair, certificate):
+    certify(pair.dir, "authority", client=False)
+    certify(pair.dir, "joe", "authority")
+    certify(pair.dir, "stranger")
+    pair.file.write_text(pair.file.read_text() + 'submitter "joe" { users = {"joe@example.org"} senders = {"joe@*"} }\n')
+    port = listener(pair, "office", f'client_ca = "{pair.dir}/authority.pem" trust = no ' +
+                    tls_keys(certificate, "starttls"))
+    pair.start()
+
+    def call(name=None):
+        tls = context(certificate)
+        if name:
+            tls.load_cert_chain(pair.dir / f"{name}.pem", pair.dir / f"{name}.key")
+        smtp = smtplib.SMTP("localhost", port, timeout=30)
+        smtp.starttls(context=tls)
+        smtp.ehlo()
+        return smtp
+
+    with call() as smtp:
+        assert talk(smtp, "MAIL FROM:<joe@example.org>")[0].startswith("530 5.7.0 ")
+    with call("joe") as smtp:
+        assert talk(smtp, "MAIL FROM:<boss@example.org>")[0].startswith("553 5.7.1 ")
+        smtp.sendmail("joe@example.org", ["bob@example.net"], message())
+    delivered(pair)
+    assert "submitter=cert:joe@example.org" in pair.log()
+    with pytest.raises((OSError, smtplib.SMTPException)):
+        with call("stranger") as smtp:
+            assert talk(smtp, "MAIL FROM:<joe@example.org>")[0][:3] != "250"
+            raise smtplib.SMTPException("refused")
+
+
+def test_a_renewed_certificate_is_served_to_new_clients(pair, certificate):
+    for name in ("key.pem", "cert.pem"):
+        (pair.dir / name).write_bytes((certificate / name).read_bytes())
+        (pair.dir / name).chmod(0o600)
+    port = listener(pair, "secure", tls_keys(pair.dir, "implicit"))
+    pair.start()
+
+    def serial():
+        blind = ssl.create_default_context()
+        blind.check_hostname, blind.verify_mode = False, ssl.CERT_NONE
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as s, blind.wrap_socket(s) as tls:
+            return tls.getpeercert(binary_form=True)
+
+    before = serial()
+    certify(pair.dir, "localhost", client=False)
+    for ending, name in (("key", "key.pem"), ("pem", "cert.pem")):
+        os.replace(pair.dir / f"localhost.{ending}", pair.dir / name)
+    until(lambda: serial() != before, "the new certificate")
+    assert "certificate-renewed" in pair.log()
+
+
 def test_users_and_groups_of_the_machine_are_told_apart(scratch):
     if not IS_ROOT:
         pytest.skip("needs root, for clients of several users")
