@@ -90,6 +90,14 @@ struct traffic {
 	bool (*resume)(void *self, const char *lane);
 };
 
+/* What sendmail(1) has left while the agent did not run, and is not in the queue. */
+struct reception_drop {
+	const char *directory;                   /* borrowed for the call */
+	uint64_t waiting;                        /* to be taken in */
+	uint64_t refused;                        /* kept aside */
+	char why_waiting[512], why_refused[512]; /* of one of them; "": nothing is known */
+};
+
 /* What the accepting side shows and does. */
 struct reception {
 	void *self;
@@ -98,6 +106,7 @@ struct reception {
 	/* While closed, new mail is answered 421 4.3.2 and listeners pause (drain --close). */
 	void (*close)(void *self, bool closed);
 	bool (*is_closed)(void *self);
+	void (*dropped)(void *self, struct reception_drop *out); /* looks at the disk; NULL: there is none */
 };
 
 #endif

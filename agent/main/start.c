@@ -142,6 +142,11 @@ static int make_directories(struct agent *agent)
 	}
 	if (!err)
 		err = sandbox_directory(config->queue.directory, 0700, true, &agent->user, agent->why, AGENT_WHY_SIZE);
+	/* Others put files into it, and neither see nor remove what is there; a user's own agent takes its user's only. If
+	 * it cannot be made, submission says so and goes on. */
+	if (!err)
+		sandbox_directory(config->drop_directory, geteuid() == 0 ? 03733 : 0700, true, &agent->user, agent->why,
+				  AGENT_WHY_SIZE);
 	return err ? fail(agent, err == -EACCES ? EX_NOPERM : EX_CANTCREAT, "%s", agent->why) : 0;
 }
 

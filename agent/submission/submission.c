@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "log.h"
 #include "net/listen.h"
+#include "submission/drop.h"
 #include "submission/session.h"
 
 enum { INHERITED_MAX = 32 };
@@ -26,6 +27,7 @@ struct submission {
 	struct entrance *entrances;
 	size_t count;
 	struct reception reception;
+	struct drop *drop; /* while accepting */
 	bool is_stopping;
 	struct loop_task stopped; /* `done` comes from the loop, never from inside submission_stop() */
 	void (*done)(void *arg);
@@ -77,11 +79,18 @@ static void close_entrances(void *self, bool closed)
 	struct submission *s = self;
 
 	s->shared.is_closed = closed;
+	if (!closed)
+		drop_look(s->drop);
 }
 
 static bool is_closed(void *self)
 {
 	return ((struct submission *)self)->shared.is_closed;
+}
+
+static void report_dropped(void *self, struct reception_drop *out)
+{
+	drop_report(((struct submission *)self)->drop, out);
 }
 
 const struct reception *submission_reception(struct submission *s)
@@ -193,7 +202,8 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 					   .sessions = count_sessions,
 					   .accepted = count_accepted,
 					   .close = close_entrances,
-					   .is_closed = is_closed };
+					   .is_closed = is_closed,
+					   .dropped = report_dropped };
 	for (size_t i = 0; !err && i < s->config->listener_count; i++)
 		err = bind_listener(s, &s->config->listeners[i], inherited, inherited_count, why, why_size);
 	for (size_t i = 0; i < inherited_count; i++) {
@@ -219,6 +229,7 @@ void submission_start(struct submission *s, struct queue *queue)
 		limits_restore(s->shared.limits, view, loop_now_ms(s->loop), loop_wall_ms(s->loop));
 	for (size_t i = 0; i < s->count; i++)
 		listen_start(s->entrances[i].listen, on_accepted, &s->entrances[i]);
+	s->drop = drop_new(&s->shared);
 }
 
 /* ---------------------------------------------------------------- reload, stop */
@@ -260,6 +271,7 @@ int submission_reload(struct submission *s, struct config *config, char *why, si
 		config_unref(s->config);
 		s->config = config_ref(config);
 		s->shared.config = s->config;
+		drop_look(s->drop);
 	}
 	for (size_t i = 0; i < made; i++)
 		policy_unref(next[i]);
@@ -282,6 +294,8 @@ void submission_stop(struct submission *s, void (*done)(void *arg), void *arg)
 	s->done = done;
 	s->done_arg = arg;
 	close_listens(s);
+	drop_free(s->drop);
+	s->drop = NULL;
 	session_shut_down_all(&s->shared);
 	post_if_stopped(s);
 }
@@ -292,6 +306,7 @@ void submission_free(struct submission *s)
 		return;
 	s->is_stopping = false;
 	close_listens(s);
+	drop_free(s->drop);
 	session_free_all(&s->shared);
 	for (size_t i = 0; i < s->count; i++)
 		policy_unref(s->entrances[i].policy);
