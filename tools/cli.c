@@ -117,6 +117,30 @@ static const char *set_timeout(struct cli *cli, const char *value)
 	return text_duration(span_str(value), &cli->timeout_ms) ? NULL : "not a duration - 90s, 5m, 4h or 5d";
 }
 
+static const char *set_user(struct cli *cli, const char *value)
+{
+	cli->explain.user = value;
+	return value[0] ? NULL : "nobody has an empty name";
+}
+
+static const char *set_uid(struct cli *cli, const char *value)
+{
+	cli->explain.uid = value;
+	return NULL;
+}
+
+static const char *set_listener(struct cli *cli, const char *value)
+{
+	cli->explain.listener = value;
+	return NULL;
+}
+
+static const char *set_host(struct cli *cli, const char *value)
+{
+	cli->explain.host = value;
+	return NULL;
+}
+
 static const struct option options[] = {
 	{ "config", 'c', true, 0, set_config },
 	{ "socket", 's', true, 0, set_socket },
@@ -126,6 +150,10 @@ static const struct option options[] = {
 	{ "dry-run", 'n', false, VERBS_ASK, set_dry_run },
 	{ "timeout", 't', true, VERBS_DRAIN, set_timeout },
 	{ "close", 0, false, VERBS_DRAIN, set_close },
+	{ "user", 0, true, VERBS_EXPLAIN, set_user },
+	{ "uid", 0, true, VERBS_EXPLAIN, set_uid },
+	{ "listener", 0, true, VERBS_EXPLAIN, set_listener },
+	{ "host", 0, true, VERBS_EXPLAIN, set_host },
 };
 
 /* One argument that begins with '-', taken apart. */
@@ -167,6 +195,16 @@ static const struct filter_option *find_filter(const char *name)
 	return NULL;
 }
 
+/* More of the filter is said than the two ends of an envelope. */
+static bool chooses_messages(const json_t *said)
+{
+	size_t ends = 0;
+
+	ends += json_object_get(said, "from") != NULL;
+	ends += json_object_get(said, "to") != NULL;
+	return json_object_size(said) > ends;
+}
+
 /* What is set before the verb is known is checked when it is. */
 static int check_taken(const struct cli *cli)
 {
@@ -176,7 +214,12 @@ static int check_taken(const struct cli *cli)
 		return cli_fail(EX_USAGE, "%s changes nothing: it takes no --yes or --dry-run", cli->verb->name);
 	if ((cli->timeout_ms || cli->close) && !(takes & VERBS_DRAIN))
 		return cli_fail(EX_USAGE, "%s takes no --timeout or --close", cli->verb->name);
-	if (json_object_size(cli->said) && !(takes & VERBS_FILTER))
+	if ((cli->explain.user || cli->explain.uid || cli->explain.listener || cli->explain.host) &&
+	    !(takes & VERBS_EXPLAIN))
+		return cli_fail(EX_USAGE, "%s takes no --user, --uid, --listener or --host", cli->verb->name);
+	if ((takes & VERBS_EXPLAIN) && chooses_messages(cli->said))
+		return cli_fail(EX_USAGE, "%s takes no filter but --from and --to", cli->verb->name);
+	if (json_object_size(cli->said) && !(takes & (VERBS_FILTER | VERBS_EXPLAIN)))
 		return cli_fail(EX_USAGE, "%s takes no filter", cli->verb->name);
 	return 0;
 }

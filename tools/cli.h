@@ -20,8 +20,11 @@ struct cli {
 	const struct verbs_row *verb;
 	const char *config, *socket; /* as given, or NULL */
 	bool json, yes, dry_run, close, help;
-	bool quiet;           /* no agent is no mistake */
-	int64_t timeout_ms;   /* 0: none */
+	bool quiet;         /* no agent is no mistake */
+	int64_t timeout_ms; /* 0: none */
+	struct {
+		const char *user, *uid, *listener, *host; /* as given, or NULL */
+	} explain;
 	struct filter filter; /* checked here, so that mistakes are told before anything is asked */
 	json_t *said;         /* the filter as the control protocol takes it */
 	char **words;         /* arguments that are no options, and not ids of the filter */

@@ -8,6 +8,7 @@
 #include "verb_agent.h"
 #include "verb_change.h"
 #include "verb_drain.h"
+#include "verb_explain.h"
 #include "verb_history.h"
 #include "verb_list.h"
 #include "verb_show.h"
@@ -45,6 +46,15 @@ static const struct verbs_row rows[] = {
 	{ "history", "[FILTER] [ID ...]", "how mail ended, newest first, with the remote's words",
 	  "--older and --newer are about when it ended, --route about the smart host that took it.\n", VERBS_FILTER, 0,
 	  MANY, verb_history_run },
+	{ "explain", "--from ADDRESS --to ADDRESS", "what would become of a message, rule by rule, with file and line",
+	  "  --from ADDRESS         the sender (<> for reports)\n"
+	  "  --to ADDRESS           a recipient\n"
+	  "  --uid USER             handed in by this user of the machine, name or number; default: you\n"
+	  "  --user NAME            by one who logs in under this name\n"
+	  "  --host ADDRESS         from this address\n"
+	  "  --listener NAME        at this listener; default: the first that suits\n"
+	  "Nothing is sent.\n",
+	  VERBS_EXPLAIN, 0, 0, verb_explain_run },
 	{ "check", "[FILE]", "read the configuration and list its mistakes", "", 0, 0, 1, verb_agent_check },
 	{ "reload", "", "let the agent read its configuration again", "", 0, 0, 0, verb_agent_reload },
 	{ "verify", "", "check everything that is stored", "", 0, 0, 0, verb_agent_verify },

@@ -11,10 +11,11 @@
 #include "cli.h"
 
 enum {
-	VERBS_FILTER = 1 << 0, /* the filter's options, ids as arguments */
-	VERBS_ASK = 1 << 1,    /* --yes and --dry-run */
-	VERBS_DRAIN = 1 << 2,  /* --timeout and --close */
-	VERBS_RAW = 1 << 3,    /* reads its own options */
+	VERBS_FILTER = 1 << 0,  /* the filter's options, ids as arguments */
+	VERBS_ASK = 1 << 1,     /* --yes and --dry-run */
+	VERBS_DRAIN = 1 << 2,   /* --timeout and --close */
+	VERBS_RAW = 1 << 3,     /* reads its own options */
+	VERBS_EXPLAIN = 1 << 4, /* --from, --to, --user, --uid, --listener and --host */
 };
 
 struct verbs_row {

@@ -134,23 +134,26 @@ static void fill_who(struct client *client, struct explain *e, struct trust_peer
 
 /* ---------------------------------------------------------------- may they? */
 
-static void tell_lists(struct client *client, const struct explain *e, const struct trust_peer *peer)
+/* True: each list was asked that counts, and lets them in. */
+static bool tell_lists(struct client *client, const struct explain *e, const struct trust_peer *peer)
 {
 	const struct config_trust *trust = &e->config->trust;
+	bool is_near = peer->is_unix || who_has_network(&trust->networks, &e->who);
+	bool is_known = who_has_uid(&trust->uids, &e->who), is_member = who_has_gid(&trust->gids, &e->who);
 	char who[WHO_TEXT_SIZE];
 
 	if (!peer->is_unix)
-		say(client, "trust", who_has_network(&trust->networks, &e->who) ? "yes" : "no", &trust->networks_at,
-		    "trust.networks %s %s", who_has_network(&trust->networks, &e->who) ? "lets in" : "has no",
-		    e->who.host);
+		say(client, "trust", is_near ? "yes" : "no", &trust->networks_at, "trust.networks %s %s",
+		    is_near ? "lets in" : "has no", e->who.host);
 	if (!e->who.has_uid)
-		return;
+		return is_near;
 	who_text(&e->who, who, sizeof who);
-	if (!who_has_uid(&trust->uids, &e->who) && who_has_gid(&trust->gids, &e->who))
+	if (!is_known && is_member)
 		say(client, "trust", "yes", &trust->gids_at, "trust.gids lets in a group of %s", who);
 	else
-		say(client, "trust", who_has_uid(&trust->uids, &e->who) ? "yes" : "no", &trust->uids_at,
-		    "trust.uids %s %s", who_has_uid(&trust->uids, &e->who) ? "lets in" : "has no", who);
+		say(client, "trust", is_known ? "yes" : "no", &trust->uids_at, "trust.uids %s %s",
+		    is_known ? "lets in" : "has no", who);
+	return is_near && (is_known || is_member);
 }
 
 static bool tell_trust(struct client *client, const struct explain *e, const struct trust_peer *peer)
@@ -158,6 +161,7 @@ static bool tell_trust(struct client *client, const struct explain *e, const str
 	const struct config_listener *l = e->listener;
 	bool has_login = l->auth != CONFIG_LOGIN_NONE || l->client_ca || l->client_pins.count;
 	char why[TEXT_SIZE] = "", who[WHO_TEXT_SIZE];
+	bool is_listed;
 
 	say(client, "who", "note", &l->at, "%s comes in at listener \"%s\"%s%s", who_text(&e->who, who, sizeof who),
 	    l->name, e->who.host[0] && e->who.has_uid ? " from " : "", e->who.has_uid ? e->who.host : "");
@@ -171,10 +175,13 @@ static bool tell_trust(struct client *client, const struct explain *e, const str
 		say(client, "trust", "no", &l->at, "only who logs in may send at listener \"%s\"", l->name);
 		return false;
 	}
-	tell_lists(client, e, peer);
+	is_listed = tell_lists(client, e, peer);
 	if (trust_judge(&e->config->trust, peer, &e->who, why, sizeof why))
 		return true;
-	say(client, "trust", "no", &nowhere, "%s%s", why, has_login ? "; logging in would help" : "");
+	if (is_listed)
+		say(client, "trust", "no", &nowhere, "%s", why);
+	if (has_login)
+		say(client, "trust", "note", &l->at, "whoever logs in at listener \"%s\" may send", l->name);
 	return false;
 }
 

@@ -81,6 +81,12 @@ static void mistakes_are_usage_errors(void **state)
 		"hold --state asleep",
 		"-x list",
 		"--json=yes list",
+		"list --uid 5",
+		"list --host ::1",
+		"explain --from a --to b --state held",
+		"explain --from a --to b --all",
+		"explain --from a --to b word",
+		"explain --from a --to b --user=",
 	};
 	(void)state;
 
@@ -98,7 +104,9 @@ static void mistakes_are_usage_errors(void **state)
 static void what_a_verb_takes_is_understood(void **state)
 {
 	char drain[] = "drain --timeout 90s --close", removal[] = "remove -n -y --to *@x --all",
-	     raw[] = "sink --from x -y", pause[] = "pause work", after[] = "show -- " ID1;
+	     raw[] = "sink --from x -y", pause[] = "pause work",
+	     explain[] = "explain --from a@b --to c@d --user joe --uid 7 --listener office --host ::1",
+	     after[] = "show -- " ID1;
 	struct cli cli;
 	(void)state;
 
@@ -114,6 +122,13 @@ static void what_a_verb_takes_is_understood(void **state)
 	cli_fini(&cli);
 	assert_int_equal(parse(&cli, pause), 0);
 	assert_string_equal(cli.words[0], "work");
+	cli_fini(&cli);
+	assert_int_equal(parse(&cli, explain), 0);
+	assert_string_equal(cli.filter.to, "c@d");
+	assert_string_equal(cli.explain.user, "joe");
+	assert_string_equal(cli.explain.uid, "7");
+	assert_string_equal(cli.explain.listener, "office");
+	assert_string_equal(cli.explain.host, "::1");
 	cli_fini(&cli);
 	assert_int_equal(parse(&cli, after), 0);
 	assert_string_equal(cli.words[0], ID1);
