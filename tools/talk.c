@@ -14,6 +14,7 @@
 #include "base/mem.h"
 #include "config.h"
 #include "control/protocol.h"
+#include "tools/sendmail_drop.h"
 
 #define SYSTEM_SOCKET "/run/sendoff/control"
 
@@ -27,7 +28,7 @@ struct talk {
 /* ---------------------------------------------------------------- finding the agent */
 
 struct place {
-	char *socket, *directory;
+	char *socket, *directory, *drop;
 	bool has_mistakes; /* the configuration is not as the agent would take it, or not ours to read */
 };
 
@@ -46,6 +47,7 @@ static void find_place(const struct cli *cli, struct place *place)
 	}
 	place->socket = cli->socket ? mem_strdup(cli->socket) : config ? mem_strdup(config->control_socket) : NULL;
 	place->directory = config ? mem_strdup(config->queue.directory) : NULL;
+	place->drop = config && config->drop_directory ? mem_strdup(config->drop_directory) : NULL;
 	config_unref(config);
 	buf_fini(&errors);
 	buf_fini(&warnings);
@@ -75,6 +77,8 @@ static int connect_to(const char *path)
 
 static int no_agent(const struct place *place, int err)
 {
+	uint64_t dropped;
+
 	if (err == -EACCES || err == -EPERM)
 		return cli_fail(EX_NOPERM, "not permitted to ask the agent at %s", place->socket);
 	cli_fail(EX_UNAVAILABLE, "the agent is not running: nobody answers at %s (%s)", place->socket, strerror(-err));
@@ -85,6 +89,9 @@ static int no_agent(const struct place *place, int err)
 	if (place->directory)
 		fprintf(stderr, "         Mail that waits is safe in %s and is sent when the agent runs again.\n",
 			place->directory);
+	if (place->drop && sendmail_drop_count(place->drop, &dropped) && dropped > 0)
+		fprintf(stderr, "         %llu message%s in %s to be taken in then.\n", (unsigned long long)dropped,
+			dropped == 1 ? " waits" : "s wait", place->drop);
 	return EX_UNAVAILABLE;
 }
 
@@ -116,6 +123,7 @@ int talk_open(const struct cli *cli, struct talk **out_talk)
 	}
 	mem_free(place.socket);
 	mem_free(place.directory);
+	mem_free(place.drop);
 	return status;
 }
 

@@ -288,6 +288,31 @@ static void show_matters(const struct status *status)
 		    "done with; the report to the sender is being made", "");
 }
 
+/* What sendmail has left while the agent did not run. */
+static void show_dropped(const struct status *status)
+{
+	const json_t *drop = json_object_get(status->whole, "dropped");
+	uint64_t waiting = (uint64_t)talk_number(drop, "waiting"), refused = (uint64_t)talk_number(drop, "refused");
+	char count[LOOK_SIZE], why[CELL_SIZE], path[CELL_SIZE];
+
+	if (waiting == 0 && refused == 0)
+		return;
+	look_text(talk_text(drop, "directory"), 0, path, sizeof path);
+	printf("\nDropped while the agent did not run: %s\n", path);
+	if (waiting) {
+		look_text(talk_text(drop, "why_waiting"), 0, why, sizeof why);
+		printf("  %s to be taken in%s%s\n", look_count(waiting, "dropped message", count), why[0] ? ": " : "",
+		       why);
+	}
+	if (refused) {
+		look_text(talk_text(drop, "why_refused"), 0, why, sizeof why);
+		printf("  %s refused%s%s\n", look_count(refused, "dropped message", count), why[0] ? ": " : "", why);
+		printf("      %s-> look at %s/refused: FILE.why has the reason of each; remove them, or move one back up to "
+		       "have it tried again%s\n",
+		       look_colour(status->cli, LOOK_YELLOW), path, look_colour(status->cli, LOOK_PLAIN));
+	}
+}
+
 static void show_disk(const struct status *status)
 {
 	uint64_t used = number(status, "used_bytes"), max = number(status, "max_size_bytes"),
@@ -320,6 +345,7 @@ static void show(const struct status *status)
 	    number(status, "report_owed"))
 		printf("\nAlso\n");
 	show_matters(status);
+	show_dropped(status);
 	show_disk(status);
 	if (talk_bool(status->whole, "closed"))
 		printf("New mail is refused just now: a drain with --close is at work.\n");

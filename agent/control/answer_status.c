@@ -66,6 +66,25 @@ static void add_traffic(json_t *object, const struct client *client)
 	json_object_set_new(object, "closed", json_boolean(reception->is_closed(reception->self)));
 }
 
+/* What is not even in the queue: files of many users, an administrator's matter. */
+static void add_dropped(json_t *object, const struct client *client)
+{
+	const struct reception *reception = client->room->reception;
+	struct reception_drop drop;
+	json_t *row;
+
+	if (!client->permit.all || !reception->dropped)
+		return;
+	reception->dropped(reception->self, &drop);
+	row = json_object();
+	json_object_set_new(row, "directory", fields_text(drop.directory));
+	add(row, "waiting", drop.waiting);
+	add(row, "refused", drop.refused);
+	json_object_set_new(row, "why_waiting", fields_text(drop.why_waiting));
+	json_object_set_new(row, "why_refused", fields_text(drop.why_refused));
+	json_object_set_new(object, "dropped", row);
+}
+
 /* An operator's word on everything; that on one lane is told with the lane. */
 static void add_pause(json_t *object, struct client *client)
 {
@@ -97,6 +116,7 @@ static json_t *whole(struct client *client, const struct census *census)
 	add_queue(object, client);
 	add_pause(object, client);
 	add_traffic(object, client);
+	add_dropped(object, client);
 	json_object_set_new(object, "config", fields_text(config->file));
 	json_object_set_new(object, "directory", fields_text(config->queue.directory));
 	add(object, "routes", config->route_count);
