@@ -19,6 +19,7 @@ const char *dsn_action_name(enum dsn_action action)
 	case DSN_EXPIRED: return "failed";
 	case DSN_DELAYED: return "delayed";
 	case DSN_RELAYED: return "relayed";
+	case DSN_EXPANDED: return "expanded";
 	case DSN_DELIVERED: return "delivered";
 	}
 	return "failed";
@@ -59,6 +60,7 @@ static char class_of(enum dsn_action action)
 	case DSN_EXPIRED: return '5';
 	case DSN_DELAYED: return '4';
 	case DSN_RELAYED:
+	case DSN_EXPANDED:
 	case DSN_DELIVERED: return '2';
 	}
 	return '5';
@@ -114,19 +116,25 @@ static bool append_ascii(struct buf *out, struct span s, size_t max)
 	return true;
 }
 
-static bool field(struct buf *out, const char *label, const char *value)
+/* One line, of ASCII where the report must be. */
+static bool append_line(struct buf *out, const struct dsn_report *r, struct span s, size_t max)
+{
+	return r->utf8 ? text_clean(out, s, max) : append_ascii(out, s, max);
+}
+
+static bool field(struct buf *out, const struct dsn_report *r, const char *label, const char *value)
 {
 	if (!is_said(value))
 		return true;
-	return buf_append_str(out, label) && append_ascii(out, span_str(value), FIELD_MAX) &&
+	return buf_append_str(out, label) && append_line(out, r, span_str(value), FIELD_MAX) &&
 	       buf_append_str(out, "\r\n");
 }
 
-static bool date_field(struct buf *out, const char *label, int64_t ms)
+static bool date_field(struct buf *out, const struct dsn_report *r, const char *label, int64_t ms)
 {
 	char date[CLOCK_DATE_SIZE];
 
-	return ms == 0 || field(out, label, clock_date(ms, date));
+	return ms == 0 || field(out, r, label, clock_date(ms, date));
 }
 
 /* The code point at the front of valid UTF-8, which is moved past it. */
@@ -142,57 +150,62 @@ static uint32_t take_character(struct span *s)
 	return c;
 }
 
-/* RFC 6533, 3: utf-8-addr-xtext, the form of such an address that needs only ASCII. */
-static bool append_utf8_xtext(struct buf *out, struct span s)
+/* RFC 6533, 3: utf-8-addr-xtext, the form of such an address that needs only ASCII, or utf-8-addr-unitext. */
+static bool append_utf8_address(struct buf *out, struct span s, bool unitext)
 {
 	bool ok = true;
 
 	while (ok && s.len) {
-		uint32_t c = take_character(&s);
-		bool plain = c > ' ' && c < 127 && c != '+' && c != '=' && c != '\\';
+		struct span rest = s;
+		uint32_t c = take_character(&rest);
+		bool plain =
+			c > ' ' && c != 127 && c != '+' && c != '=' && c != '\\' && (c < 127 || (unitext && c > 159));
 
-		ok = plain ? buf_append_char(out, (char)c) : buf_printf(out, "\\x{%02X}", (unsigned)c);
+		ok = plain ? buf_append(out, s.data, s.len - rest.len) : buf_printf(out, "\\x{%02X}", (unsigned)c);
+		s = rest;
 	}
 	return ok;
 }
 
 /* "rfc822; a@b", or the form of RFC 6533 where it is not ASCII. */
-static bool address_field(struct buf *out, const char *label, struct span type, struct span address)
+static bool address_field(struct buf *out, const struct dsn_report *r, const char *label, struct span type,
+			  struct span address)
 {
-	struct buf xtext;
+	bool is_utf8 = !text_is_ascii(address) || span_equals_fold(type, SPAN("utf-8"));
+	struct buf text;
 	bool ok = buf_append_str(out, label);
 
 	/* A path has 256 octets at most; what makes a longer line than 998 from that was never a mailbox. */
-	buf_init(&xtext, XTEXT_MAX);
-	if (!text_is_ascii(address) && text_is_utf8(address) && append_utf8_xtext(&xtext, address))
-		ok = ok && buf_append_str(out, "utf-8; ") && buf_append_span(out, buf_span(&xtext));
+	buf_init(&text, XTEXT_MAX);
+	if (is_utf8 && text_is_utf8(address) && append_utf8_address(&text, address, r->utf8))
+		ok = ok && buf_append_str(out, "utf-8; ") && buf_append_span(out, buf_span(&text));
 	else
 		ok = ok && append_ascii(out, type, 32) && buf_append_str(out, "; ") &&
 		     append_ascii(out, address, FIELD_MAX);
-	buf_fini(&xtext);
+	buf_fini(&text);
 	return ok && buf_append_str(out, "\r\n");
 }
 
-static bool original_recipient(struct buf *out, const char *orcpt)
+static bool original_recipient(struct buf *out, const struct dsn_report *r, const char *orcpt)
 {
 	struct span s = span_str(orcpt ? orcpt : "");
 	size_t n = span_find(s, ';');
 
 	if (n == 0 || n == s.len)
 		return true;
-	return address_field(out, "Original-Recipient: ", span_first(s, n), span_trim(span_from(s, n + 1)));
+	return address_field(out, r, "Original-Recipient: ", span_first(s, n), span_trim(span_from(s, n + 1)));
 }
 
 /* ---------------------------------------------------------------- message/delivery-status */
 
-static bool write_rcpt(struct buf *out, const struct dsn_rcpt *rcpt)
+static bool write_rcpt(struct buf *out, const struct dsn_report *r, const struct dsn_rcpt *rcpt)
 {
 	struct span host = span_str(rcpt->host ? rcpt->host : "");
 	char status[DSN_STATUS_SIZE];
-	bool ok = buf_append_str(out, "\r\n") && original_recipient(out, rcpt->orcpt) &&
-		  address_field(out, "Final-Recipient: ", SPAN("rfc822"), span_str(rcpt->address)) &&
-		  field(out, "Action: ", dsn_action_name(rcpt->action)) &&
-		  field(out, "Status: ", dsn_status(rcpt, status));
+	bool ok = buf_append_str(out, "\r\n") && original_recipient(out, r, rcpt->orcpt) &&
+		  address_field(out, r, "Final-Recipient: ", SPAN("rfc822"), span_str(rcpt->address)) &&
+		  field(out, r, "Action: ", dsn_action_name(rcpt->action)) &&
+		  field(out, r, "Status: ", dsn_status(rcpt, status));
 
 	host = span_first(host, span_find(host, ' '));
 	if (host.len)
@@ -200,23 +213,25 @@ static bool write_rcpt(struct buf *out, const struct dsn_rcpt *rcpt)
 		     buf_append_str(out, "\r\n");
 	/* "smtp" promises that the words are a server's. */
 	ok = ok &&
-	     field(out,
+	     field(out, r,
 		   host.len && rcpt->action != DSN_EXPIRED ? "Diagnostic-Code: smtp; " : "Diagnostic-Code: x-sendoff; ",
 		   rcpt->reply);
 	if (rcpt->action != DSN_EXPIRED)
-		ok = ok && date_field(out, "Last-Attempt-Date: ", rcpt->last_ms);
+		ok = ok && date_field(out, r, "Last-Attempt-Date: ", rcpt->last_ms);
 	if (rcpt->action == DSN_DELAYED)
-		ok = ok && date_field(out, "Will-Retry-Until: ", rcpt->retry_until_ms);
+		ok = ok && date_field(out, r, "Will-Retry-Until: ", rcpt->retry_until_ms);
 	return ok;
 }
 
 static bool write_status(struct buf *out, const struct dsn_report *r)
 {
-	bool ok = field(out, "Reporting-MTA: dns; ", r->hostname) && field(out, "Original-Envelope-Id: ", r->envid) &&
-		  field(out, "X-Sendoff-Queue-Id: ", r->id) && date_field(out, "Arrival-Date: ", r->arrival_ms);
+	bool ok = field(out, r, "Reporting-MTA: dns; ", r->hostname) &&
+		  field(out, r, "Original-Envelope-Id: ", r->envid) && field(out, r, "X-Sendoff-Queue-Id: ", r->id) &&
+		  date_field(out, r, "Arrival-Date: ", r->arrival_ms) &&
+		  date_field(out, r, "Deliver-By-Date: ", r->deliver_by_ms);
 
 	for (size_t i = 0; ok && i < r->rcpt_count; i++)
-		ok = write_rcpt(out, &r->rcpts[i]);
+		ok = write_rcpt(out, r, &r->rcpts[i]);
 	return ok;
 }
 
@@ -230,11 +245,13 @@ static bool is_msg_id(struct span s)
 	return s.len > 0 && s.len < 500 && span_find(s, '@') < s.len;
 }
 
-static bool write_to(struct buf *out, struct span sender)
+static bool write_to(struct buf *out, const struct dsn_report *r)
 {
-	if (!text_is_ascii(sender))
+	struct span sender = span_str(r->sender);
+
+	if (!r->utf8 && !text_is_ascii(sender))
 		return buf_append_str(out, "To: sender-with-international-address:;\r\n");
-	return buf_append_str(out, "To: <") && append_ascii(out, sender, FIELD_MAX) && buf_append_str(out, ">\r\n");
+	return buf_append_str(out, "To: <") && append_line(out, r, sender, FIELD_MAX) && buf_append_str(out, ">\r\n");
 }
 
 static bool write_subject(struct buf *out, const struct dsn_report *r)
@@ -257,8 +274,8 @@ static bool write_header(struct buf *out, const struct dsn_report *r)
 	char date[CLOCK_DATE_SIZE];
 	bool ok;
 
-	ok = buf_append_str(out, "From: Mail Delivery System <") && append_ascii(out, span_str(r->from), FIELD_MAX) &&
-	     buf_append_str(out, ">\r\n") && write_to(out, span_str(r->sender)) && write_subject(out, r);
+	ok = buf_append_str(out, "From: Mail Delivery System <") && append_line(out, r, span_str(r->from), FIELD_MAX) &&
+	     buf_append_str(out, ">\r\n") && write_to(out, r) && write_subject(out, r);
 	ok = ok && buf_printf(out, "Date: %s\r\n", clock_date(r->now_ms, date)) &&
 	     buf_append_str(out, "Message-ID: <") && append_ascii(out, span_str(r->report_id), FIELD_MAX) &&
 	     buf_append_str(out, ">\r\n");
@@ -266,9 +283,8 @@ static bool write_header(struct buf *out, const struct dsn_report *r)
 		ok = ok && buf_printf(out, "In-Reply-To: <%.*s>\r\nReferences: <%.*s>\r\n", SPAN_ARGS(original),
 				      SPAN_ARGS(original));
 	return ok && buf_append_str(out, "Auto-Submitted: auto-replied\r\nMIME-Version: 1.0\r\n") &&
-	       buf_printf(out,
-			  "Content-Type: multipart/report; report-type=delivery-status;\r\n\tboundary=\"=_%s\"\r\n",
-			  r->boundary) &&
+	       buf_printf(out, "Content-Type: multipart/report; report-type=%s;\r\n\tboundary=\"=_%s\"\r\n",
+			  r->utf8 ? "global-delivery-status" : "delivery-status", r->boundary) &&
 	       (!dsn_is_8bit(r) || buf_append_str(out, "Content-Transfer-Encoding: 8bit\r\n")) &&
 	       buf_append_str(out, "\r\nThis is a report in MIME format.\r\n");
 }
@@ -298,8 +314,8 @@ static bool write_words(struct buf *out, const struct dsn_report *r)
 	return ok;
 }
 
-/* Whether text can travel as it is: ASCII, whole line ends, no line over 998 bytes (RFC 5322, 2.1.1). */
-static bool is_plain(struct span s)
+/* Whether text can travel as it is: no byte above `highest`, whole line ends, no line over 998 bytes (RFC 5322, 2.1.1). */
+static bool is_plain(struct span s, unsigned char highest)
 {
 	size_t column = 0;
 
@@ -309,7 +325,7 @@ static bool is_plain(struct span s)
 		if (c == '\r' && i + 1 < s.len && s.data[i + 1] == '\n') {
 			column = 0;
 			i++;
-		} else if ((c < ' ' && c != '\t') || c > 126 || ++column > 998) {
+		} else if ((c < ' ' && c != '\t') || c == 127 || c > highest || ++column > 998) {
 			return false;
 		}
 	}
@@ -319,17 +335,25 @@ static bool is_plain(struct span s)
 static bool write_original(struct buf *out, const struct dsn_report *r)
 {
 	if (r->whole)
-		return write_part(out, r, "message/rfc822", r->is_8bit ? "8bit" : NULL);
-	if (is_plain(r->header))
+		return write_part(out, r, r->is_utf8 ? "message/global" : "message/rfc822", r->is_8bit ? "8bit" : NULL);
+	if (is_plain(r->header, 126))
 		return write_part(out, r, "text/rfc822-headers", NULL) && buf_append_span(out, r->header);
-	return write_part(out, r, "text/rfc822-headers; charset=utf-8", "quoted-printable") &&
+	if (r->utf8 && is_plain(r->header, 255) && text_is_utf8(r->header))
+		return write_part(out, r, "message/global-headers", "8bit") && buf_append_span(out, r->header);
+	/* RFC 6533, 6: this type may be encoded, unlike other message types. */
+	return write_part(out, r,
+			  text_is_utf8(r->header) ? "message/global-headers"
+						  : "text/rfc822-headers; charset=unknown-8bit",
+			  "quoted-printable") &&
 	       mime_quoted_printable(out, r->header);
 }
 
 bool dsn_head(struct buf *out, const struct dsn_report *r)
 {
 	assert(is_said(r->boundary) && strlen(r->boundary) <= 60);
-	return write_header(out, r) && write_words(out, r) && write_part(out, r, "message/delivery-status", NULL) &&
+	return write_header(out, r) && write_words(out, r) &&
+	       (r->utf8 ? write_part(out, r, "message/global-delivery-status", "8bit")
+			: write_part(out, r, "message/delivery-status", NULL)) &&
 	       write_status(out, r) && write_original(out, r);
 }
 
@@ -340,7 +364,7 @@ bool dsn_tail(struct buf *out, const struct dsn_report *r)
 
 bool dsn_is_8bit(const struct dsn_report *r)
 {
-	return r->whole && r->is_8bit;
+	return r->utf8 || (r->whole && r->is_8bit);
 }
 
 size_t dsn_head_max(size_t count)

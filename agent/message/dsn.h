@@ -7,6 +7,10 @@
  *          address or a subject holds, it comes out as one clean line, in ASCII where ASCII is demanded.
  * Threads: any.
  *
+ * Where the report itself may travel with SMTPUTF8 (`utf8`), it is the form of RFC 6533 for that: UTF-8 in the header,
+ * message/global-delivery-status and message/global-headers. Else all of it is ASCII: addresses outside of ASCII become
+ * utf-8-addr-xtext, and what cannot be ASCII is quoted-printable.
+ *
  * The message is dsn_head(), then, only where `whole` is set, all bytes of the original streamed by the caller, then
  * dsn_tail(). It goes out with the null reverse-path; never about a message that had the null reverse-path itself.
  */
@@ -25,6 +29,7 @@ enum dsn_action {
 	DSN_EXPIRED,   /* waited for its whole lifetime; a "failed" to programs */
 	DSN_DELAYED,   /* still waiting; will be tried until retry_until_ms */
 	DSN_RELAYED,   /* handed to a server that knows no DSN: no further news will come */
+	DSN_EXPANDED,  /* an alias or list: handed to several others, which report for themselves (RFC 3464, 2.3.3) */
 	DSN_DELIVERED, /* handed to its mailbox */
 };
 
@@ -54,12 +59,15 @@ struct dsn_report {
 	const char *subject;    /* or "" */
 	const char *envid;      /* decoded, or "" */
 	int64_t arrival_ms, now_ms;
+	int64_t deliver_by_ms; /* RFC 2852, 5: when the sender wanted it delivered; 0: not said */
+	bool utf8;             /* the report may go with SMTPUTF8 */
 	const struct dsn_rcpt *rcpts;
 	size_t rcpt_count;
 	/* The original: */
 	struct span header; /* its header (dsn_header()); used unless `whole` */
 	bool whole;         /* the caller streams all of it (dsn_wants_whole()) */
 	bool is_8bit;       /* `whole`: it has bytes above 127 */
+	bool is_utf8;       /* `whole`: it came with SMTPUTF8, so its header may have some */
 };
 
 /* The cap of dsn_head()'s buffer that is always enough for `count` recipients. */
@@ -68,14 +76,15 @@ size_t dsn_head_max(size_t count);
 bool dsn_head(struct buf *out, const struct dsn_report *r);
 /* The rest, behind the original. */
 bool dsn_tail(struct buf *out, const struct dsn_report *r);
-/* Whether what comes out has bytes above 127 (only a `whole` original can bring them). */
+/* Whether what comes out may have bytes above 127: a `whole` original can bring them, and `utf8`. */
 bool dsn_is_8bit(const struct dsn_report *r);
 
 /* The header of an original that begins with `start` (its first chunk is enough), at most DSN_HEADER_MAX bytes, cut
  * between two fields. */
 enum { DSN_HEADER_MAX = 32 * 1024, DSN_WHOLE_MAX = 1024 * 1024 };
 struct span dsn_header(struct span start);
-/* RFC 3461, 4.3: only a failure brings the whole message back, only if asked for, and only up to DSN_WHOLE_MAX. */
+/* RFC 3461, 4.3: only a failure brings the whole message back, only if asked for, and only up to DSN_WHOLE_MAX. Of a
+ * message with REQUIRETLS only the header goes back whatever was asked for (RFC 8689, 5): do not ask then. */
 bool dsn_wants_whole(bool ret_full, uint64_t size_bytes, const struct dsn_rcpt *rcpts, size_t count);
 
 /* The enhanced status code that fits: the reply's own ("550 5.1.1 …"), else 5.0.0 or 4.0.0 by its first digit, else by

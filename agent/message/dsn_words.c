@@ -26,6 +26,8 @@ static const struct {
 	{ "5.3.4", "Send it in smaller pieces, or share a large attachment by a link." },
 	{ "5.4.4", "Check what stands behind the @; no mail server could be found for it." },
 	{ "5.4.6", "The mail went round in a circle; tell your administrator." },
+	{ "5.4.7", "Check the address, and send the message again if it still matters; the report says what was "
+		   "in the way." },
 	{ "5.6", "Something in the message itself was not accepted; send it in a plainer form." },
 	{ "5.7.1", "The other side does not take this mail from you; ask the recipient, or your administrator." },
 	{ "5.7", "The other side's rules refuse this mail; show this report to your administrator." },
@@ -70,6 +72,8 @@ static const struct {
 			  "send confirmations, so no further news will come.",
 			  "Your message was handed to the next mail server for these recipients. That server does not "
 			  "send confirmations, so no further news will come." },
+	[DSN_EXPANDED] = { "Passed on: ", "Your message was handed to the people that this address stands for.",
+			   "Your message was handed to the people that these addresses stand for." },
 	[DSN_DELIVERED] = { "Delivered: ", "Your message was delivered to this recipient.",
 			    "Your message was delivered to these recipients." },
 };
@@ -188,6 +192,8 @@ bool dsn_words(struct buf *out, const struct dsn_report *r)
 	ok = ok && buf_append_str(out, "\r\nYour message was:\r\n\r\n");
 	ok = ok && labelled(out, "  Subject:    ", r->subject, SUBJECT_MAX);
 	ok = ok && labelled(out, "  Taken on:   ", clock_date(r->arrival_ms, date), sizeof(date));
+	if (r->deliver_by_ms)
+		ok = ok && labelled(out, "  Wanted by:  ", clock_date(r->deliver_by_ms, date), sizeof(date));
 	ok = ok && labelled(out, "  Message-ID: ", r->message_id, ADDRESS_MAX);
 	return ok && labelled(out, "  Queue id:   ", r->id, HOST_MAX);
 }

@@ -1,8 +1,11 @@
-/* A report about anything is clean lines of ASCII, and its parts are where they should be. */
+/* A report about anything is clean lines of ASCII, or of UTF-8 where that is allowed, and its parts are where they
+ * should be. */
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 #include "message/dsn.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -16,7 +19,7 @@ static char *take(struct span *in)
 	return mem_span_dup(word);
 }
 
-static void check(struct span report)
+static void check(struct span report, bool utf8)
 {
 	size_t column = 0, marks = 0;
 
@@ -30,7 +33,7 @@ static void check(struct span report)
 		}
 		if (column == 0 && report.len - i >= 8 && memcmp(report.data + i, "--=_bbbb", 8) == 0)
 			marks++;
-		if ((c < ' ' && c != '\t') || c > 126 || ++column > 998)
+		if ((c < ' ' && c != '\t') || c == 127 || (c > 126 && !utf8) || ++column > 998)
 			abort();
 	}
 	if (marks != 4)
@@ -52,13 +55,13 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		words[i] = take(&in);
 	rcpts[0] = (struct dsn_rcpt){ .address = words[0],
 				      .orcpt = words[1],
-				      .action = data[0] % 5,
+				      .action = data[0] % 6,
 				      .reply = words[2],
 				      .host = words[3],
 				      .last_ms = 1,
 				      .retry_until_ms = 2 };
 	rcpts[1] = (struct dsn_rcpt){
-		.address = words[4], .action = data[0] / 5 % 5, .status = words[5], .reply = words[6]
+		.address = words[4], .action = data[0] / 6 % 6, .status = words[5], .reply = words[6]
 	};
 	r = (struct dsn_report){ .hostname = words[7],
 				 .from = "postmaster@x",
@@ -69,6 +72,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 				 .message_id = words[9],
 				 .subject = words[10],
 				 .envid = words[11],
+				 .utf8 = data[0] / 36 % 2,
+				 .deliver_by_ms = data[0] / 72,
 				 .rcpts = rcpts,
 				 .rcpt_count = 2,
 				 .header = dsn_header(in) };
@@ -77,7 +82,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		buf_init(&out, dsn_head_max(2));
 		if (!dsn_head(&out, &r) || !dsn_tail(&out, &r))
 			abort();
-		check(buf_span(&out));
+		check(buf_span(&out), r.utf8);
+		if (r.utf8 && !text_is_utf8(buf_span(&out)))
+			abort();
 		buf_fini(&out);
 	}
 	for (size_t i = 0; i < 12; i++)

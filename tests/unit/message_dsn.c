@@ -173,6 +173,8 @@ static void each_kind_of_news_has_its_words(void **state)
 		{ DSN_DELAYED, "Subject: Still waiting: hello", "has not been delivered",
 		  "Action: delayed\r\nStatus: 4.2.2" },
 		{ DSN_RELAYED, "Subject: Passed on: hello", "handed to the next", "Action: relayed\r\nStatus: 2.0.0" },
+		{ DSN_EXPANDED, "Subject: Passed on: hello", "handed to the people",
+		  "Action: expanded\r\nStatus: 2.0.0" },
 		{ DSN_DELIVERED, "Subject: Delivered: hello", "was delivered to this",
 		  "Action: delivered\r\nStatus: 2.0.0" },
 	};
@@ -246,10 +248,99 @@ static void utf8_takes_a_form_of_ascii(void **state)
 	free(body);
 	free(header);
 	body = part(report, 2, &header);
-	assert_non_null(strstr(header, "quoted-printable"));
+	assert_string_equal(header, "Content-Type: message/global-headers\r\n"
+				    "Content-Transfer-Encoding: quoted-printable\r\n");
 	assert_string_equal(body, "Subject: Gr=C3=BC=C3=9Fe\r\n");
 	free(body);
 	free(header);
+	free(report);
+}
+
+static void with_smtputf8_a_report_is_utf8(void **state)
+{
+	struct dsn_rcpt rcpt = { .address = "b\xc3\xbc+r@\xe4\xbe\x8b.example",
+				 .orcpt = "UTF-8;a+b=c\\d@x",
+				 .action = DSN_FAILED,
+				 .reply = "550 kein M\xc3\xbcller",
+				 .host = "mx" };
+	struct dsn_report r = report_of(&rcpt, 1);
+	char *report, *header, *body, value[1024];
+
+	(void)state;
+	r.utf8 = true;
+	r.sender = "\xc3\xbc@example.org";
+	r.header = SPAN("Subject: Gr\xc3\xbc\xc3\x9f"
+			"e\r\n");
+	report = write_report(&r, NULL);
+	assert_true(dsn_is_8bit(&r));
+	assert_string_equal(field(report, "To", value, sizeof(value)), "<\xc3\xbc@example.org>");
+	assert_string_equal(field(report, "Content-Transfer-Encoding", value, sizeof(value)), "8bit");
+	assert_non_null(strstr(report, "report-type=global-delivery-status;"));
+	body = part(report, 1, &header);
+	assert_string_equal(header, "Content-Type: message/global-delivery-status\r\n"
+				    "Content-Transfer-Encoding: 8bit\r\n");
+	assert_non_null(strstr(body, "Final-Recipient: utf-8; b\xc3\xbc\\x{2B}r@\xe4\xbe\x8b.example\r\n"));
+	assert_non_null(strstr(body, "Original-Recipient: utf-8; a\\x{2B}b\\x{3D}c\\x{5C}d@x\r\n"));
+	assert_non_null(strstr(body, "Diagnostic-Code: smtp; 550 kein M\xc3\xbcller\r\n"));
+	free(body);
+	free(header);
+	body = part(report, 2, &header);
+	assert_string_equal(header, "Content-Type: message/global-headers\r\nContent-Transfer-Encoding: 8bit\r\n");
+	assert_string_equal(body, "Subject: Gr\xc3\xbc\xc3\x9f"
+				  "e\r\n");
+	free(body);
+	free(header);
+	free(report);
+}
+
+static void a_header_of_no_known_letters_says_so(void **state)
+{
+	struct dsn_report r = report_of(&failed, 1);
+	char *report, *header, *body;
+
+	(void)state;
+	for (int utf8 = 0; utf8 < 2; utf8++) {
+		r.utf8 = utf8;
+		r.header = SPAN("Subject: \xfc\r\n");
+		report = write_report(&r, NULL);
+		body = part(report, 2, &header);
+		assert_string_equal(header, "Content-Type: text/rfc822-headers; charset=unknown-8bit\r\n"
+					    "Content-Transfer-Encoding: quoted-printable\r\n");
+		assert_string_equal(body, "Subject: =FC\r\n");
+		free(body);
+		free(header);
+		free(report);
+	}
+}
+
+static void a_whole_original_with_smtputf8_is_a_global_message(void **state)
+{
+	struct dsn_report r = report_of(&failed, 1);
+	char *report, *header;
+
+	(void)state;
+	r.whole = r.is_8bit = r.is_utf8 = true;
+	report = write_report(&r, HEADER "\r\n\xc3\xbc\r\n");
+	free(part(report, 2, &header));
+	assert_string_equal(header, "Content-Type: message/global\r\nContent-Transfer-Encoding: 8bit\r\n");
+	free(header);
+	free(report);
+}
+
+static void the_time_that_was_wanted_is_told(void **state)
+{
+	struct dsn_rcpt rcpt = { .address = "a@b.example", .action = DSN_EXPIRED, .status = "5.4.7" };
+	struct dsn_report r = report_of(&rcpt, 1);
+	char *report;
+
+	(void)state;
+	r.deliver_by_ms = 3600000;
+	report = write_report(&r, NULL);
+	assert_clean(report);
+	assert_non_null(strstr(report, "Arrival-Date: Thu, 1 Jan 1970 00:00:01 +0000\r\n"
+				       "Deliver-By-Date: Thu, 1 Jan 1970 01:00:00 +0000\r\n"));
+	assert_non_null(strstr(report, "Action: failed\r\nStatus: 5.4.7\r\n"));
+	assert_non_null(strstr(report, "  Wanted by:  Thu, 1 Jan 1970 01:00:00 +0000\r\n"));
 	free(report);
 }
 
@@ -400,6 +491,10 @@ int main(void)
 		cmocka_unit_test(each_kind_of_news_has_its_words),
 		cmocka_unit_test(text_from_outside_cannot_start_a_line),
 		cmocka_unit_test(utf8_takes_a_form_of_ascii),
+		cmocka_unit_test(with_smtputf8_a_report_is_utf8),
+		cmocka_unit_test(a_header_of_no_known_letters_says_so),
+		cmocka_unit_test(a_whole_original_with_smtputf8_is_a_global_message),
+		cmocka_unit_test(the_time_that_was_wanted_is_told),
 		cmocka_unit_test(bytes_that_are_no_text_become_question_marks),
 		cmocka_unit_test(a_whole_original_is_streamed_between_head_and_tail),
 		cmocka_unit_test(many_long_recipients_fit_the_promised_size),
