@@ -9,6 +9,7 @@
 
 #include "base/text.h"
 #include "config_load.h"
+#include "names.h"
 
 const struct config_at *config_check_at(const struct config_load *load, const void *object, const char *key,
 					const struct config_at *begin)
@@ -331,17 +332,40 @@ static void check_trust(struct config_load *load)
 	config_rules_gids(load, &trust->gids_at, &trust->gids, true);
 }
 
+/* A line that is wrong is left out of the table; the others count. */
+static void check_names(struct config_load *load, const struct config_at *at)
+{
+	struct names *names = names_new();
+	struct buf mistakes;
+
+	buf_init(&mistakes, 64 * 1024);
+	names_refresh(names, load->config, 0, &mistakes);
+	for (struct span rest = buf_span(&mistakes); rest.len;) {
+		struct span line = span_first(rest, span_find(rest, '\n'));
+
+		config_warn(load, at, "aliases: %.*s", SPAN_ARGS(line));
+		rest = span_from(rest, line.len + 1);
+	}
+	buf_fini(&mistakes);
+	names_free(names);
+}
+
 static void check_aliases(struct config_load *load)
 {
 	const struct config *config = load->config;
 	struct config_at begin = { config->file, 0 };
+	const struct config_at *at = config_check_at(load, config, "aliases", &begin);
+	unsigned before = load->mistakes;
 
-	if (config->aliases)
-		config_check_file(load, config_check_at(load, config, "aliases", &begin), "aliases", config->aliases,
-				  false);
-	else if (config->aliases_in_header)
-		config_warn(load, config_check_at(load, config, "aliases_in_header", &begin),
-			    "aliases_in_header without aliases does nothing - add aliases = \"/etc/aliases\"");
+	if (!config->aliases) {
+		if (config->aliases_in_header)
+			config_warn(load, config_check_at(load, config, "aliases_in_header", &begin),
+				    "aliases_in_header without aliases does nothing - add aliases = \"/etc/aliases\"");
+		return;
+	}
+	config_check_file(load, at, "aliases", config->aliases, false);
+	if (!load->is_client && load->mistakes == before)
+		check_names(load, at);
 }
 
 static void check_dns(struct config_load *load)

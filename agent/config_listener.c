@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config_load.h"
+#include "smtp/users.h"
 
 static const struct config_at *at_key(const struct config_load *load, const struct config_listener *l, const char *key)
 {
@@ -73,25 +74,66 @@ static bool check_places(struct config_load *load, struct config_listener *l)
 	return is_open;
 }
 
+/* A line that is wrong is left out when somebody logs in; it must not keep all mail from going. */
+static void check_entries(struct config_load *load, const struct config_at *at, const struct config_listener *l,
+			  struct span text)
+{
+	struct users *users;
+	struct buf mistakes;
+
+	buf_init(&mistakes, 64 * 1024);
+	users = users_parse(text, l->users, &mistakes);
+	for (struct span rest = buf_span(&mistakes); rest.len;) {
+		struct span line = span_first(rest, span_find(rest, '\n'));
+
+		config_warn(load, at, "users: %.*s", SPAN_ARGS(line));
+		rest = span_from(rest, line.len + 1);
+	}
+	if (users_count(users) == 0)
+		config_warn(load, at, "users: there is nobody in %s yet - `sendoff user add NAME` adds somebody",
+			    l->users);
+	users_free(users);
+	buf_fini(&mistakes);
+}
+
 /* The verifiers in it are as good as passwords to whoever has time. */
 static void check_users(struct config_load *load, const struct config_listener *l)
 {
 	const struct config_at *at = at_key(load, l, "users");
 	struct stat st;
+	struct buf text;
+	int fd;
 
 	if (load->is_client)
 		return;
-	if (stat(l->users, &st) < 0 && errno == ENOENT) {
-		config_error(load, at, "users: there is no %s - `sendoff user add NAME --file %s` writes it", l->users,
-			     l->users);
-		return;
-	}
-	config_check_file(load, at, "users", l->users, false);
-	if (stat(l->users, &st) == 0 && st.st_mode & (S_IRWXO | S_IWGRP))
+	fd = open(l->users, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	if (fd < 0 || fstat(fd, &st) < 0) {
+		config_error(load, at, "users: cannot read %s: %s%s", l->users, strerror(errno),
+			     errno == ENOENT ? " - `sendoff user add NAME` writes it" : "");
+	} else if (!S_ISREG(st.st_mode)) {
+		config_error(load, at, "users: %s is not a regular file", l->users);
+	} else if (st.st_mode & (S_IROTH | S_IWOTH)) {
 		config_error(load, at,
-			     "users: %s can be read by everybody or changed by its group (mode %04o) - "
-			     "chmod 640 it",
+			     "users: everybody on this machine can read or change %s (mode %04o) - chmod 640 it",
 			     l->users, (unsigned)(st.st_mode & 07777));
+	} else if (st.st_size > USERS_FILE_MAX) {
+		config_error(load, at, "users: %s is larger than 4 MB", l->users);
+	} else {
+		char *room;
+		ssize_t got;
+
+		buf_init(&text, USERS_FILE_MAX);
+		room = buf_reserve(&text, (size_t)st.st_size);
+		got = room ? read(fd, room, (size_t)st.st_size) : -1;
+		if (got >= 0) {
+			buf_commit(&text, (size_t)got);
+			check_entries(load, at, l, buf_span(&text));
+			explicit_bzero(room, (size_t)got);
+		}
+		buf_fini(&text);
+	}
+	if (fd >= 0)
+		close(fd);
 }
 
 static void check_auth(struct config_load *load, struct config_listener *l, bool is_open)

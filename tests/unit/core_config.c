@@ -713,7 +713,7 @@ static void the_file_we_ship_is_valid_and_shows_every_key(void **state)
 	put("tls/client.pem", "x", 0644);
 	put("tls/client.key", "x", 0600);
 	put("secret", "x", 0600);
-	put("users", "joe:$5$x$x\n", 0600);
+	put("users", "joe:$5$abcdefgh$KqJWpanXZHKq2BOB43TSaYhEWsQ1Lr5QNyPCDH/Tp.6\n", 0600);
 	put("aliases", "root: me@example.com\n", 0644);
 	c = load_well(f, all);
 	assert_string_equal(buf_cstr(&f->warnings), "");

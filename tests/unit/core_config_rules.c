@@ -32,6 +32,9 @@ static void put(const char *path, const char *text, mode_t mode)
 	assert_int_equal(chmod(path, mode), 0);
 }
 
+/* Of crypt(5); nobody knows whose. */
+#define HASH "$5$abcdefgh$KqJWpanXZHKq2BOB43TSaYhEWsQ1Lr5QNyPCDH/Tp.6"
+
 static int set_up(void **state)
 {
 	struct fixture *f = MEM_NEW(struct fixture);
@@ -43,9 +46,12 @@ static int set_up(void **state)
 	buf_init(&f->warnings, 1 << 16);
 	put("cert", "x", 0644);
 	put("key", "x", 0600);
-	put("users", "x", 0640);
-	put("loose", "x", 0644);
-	put("aliases", "x", 0644);
+	put("users", "joe:" HASH "\n", 0640);
+	put("plain", "joe:" HASH "\nann:hunter2\n", 0600);
+	put("empty", "# nobody\n", 0600);
+	put("loose", "joe:" HASH "\n", 0644);
+	put("aliases", "root: me@example.com\n", 0644);
+	put("odd", "root: me@example.com\njoe: |/bin/sh\nall: :include:/nonexistent/list\n", 0644);
 	*state = f;
 	return 0;
 }
@@ -224,10 +230,11 @@ static const struct row {
 		  "a.conf:2: trust = yes beside auth = required: who is trusted would not have to log in - use auth = optional, "
 		  "or remove trust\n" },
 	{ .text = OPEN " auth = required\n users = \"^/none\" }\n",
-	  .errors = "a.conf:2: users: there is no ^/none - `sendoff user add NAME --file ^/none` writes it\n" },
+	  .errors =
+		  "a.conf:2: users: cannot read ^/none: No such file or directory - `sendoff user add NAME` writes it\n" },
 	{ .text = OPEN " auth = required\n users = \"^/loose\" }\n",
 	  .errors =
-		  "a.conf:2: users: ^/loose can be read by everybody or changed by its group (mode 0644) - chmod 640 it\n" },
+		  "a.conf:2: users: everybody on this machine can read or change ^/loose (mode 0644) - chmod 640 it\n" },
 	{ .text = OPEN " auth = maybe users = \"^/users\" }\n" NETS,
 	  .errors = "a.conf:1: auth = \"maybe\" is not known - it is none, optional or required\n"
 		    "a.conf:1: listener \"o\" has users and no auth - add auth = required, or optional\n" },
@@ -236,6 +243,13 @@ static const struct row {
 	{ .text = OPEN "\n client_pins = {\"sha1:00\"} }\n",
 	  .errors =
 		  "a.conf:2: client_pins: \"sha1:00\" is not a pin - it is \"sha256:\" and 64 hex digits or 44 of base64\n" },
+	{ .text = OPEN " auth = required\n users = \"^/plain\" }\n",
+	  .warnings =
+		  "a.conf:2: warning: users: ^/plain:2: this looks like a plain password - run: sendoff user add NAME\n" },
+	{ .text = OPEN " auth = required\n users = \"^/empty\" }\n",
+	  .warnings =
+		  "a.conf:2: warning: users: there is nobody in ^/empty yet - `sendoff user add NAME` adds somebody\n" },
+	{ .text = OPEN " auth = required\n users = \"^\" }\n", .errors = "a.conf:2: users: ^ is not a regular file\n" },
 	/* sockets */
 	{ .text = "listener o { socket = \"/s\" socket_owner = root socket_group = root socket_mode = 0660 }\n" },
 	{ .text = "listener o { socket = \"/s\"\n socket_owner = nobody-there\n socket_group = nobody-there }\n",
@@ -307,6 +321,9 @@ static const struct row {
 	/* the rest */
 	{ .text = "aliases = \"^/none\"\n",
 	  .errors = "a.conf:1: aliases: cannot read ^/none: No such file or directory\n" },
+	{ .text = "aliases = \"^/odd\"\n",
+	  .warnings = "a.conf:1: warning: aliases: ^/odd:2: |/bin/sh: mail is never handed to a command\n"
+		      "a.conf:1: warning: aliases: ^/odd:3: /nonexistent/list: No such file or directory\n" },
 	{ .text = "aliases = \"aliases\"\n",
 	  .errors =
 		  "a.conf:1: aliases = \"aliases\" is not understood - it is an absolute path, as in \"/etc/sendoff/secret\"\n" },
