@@ -253,6 +253,57 @@ static void a_full_buffer_stops_the_encoder_between_two_pieces(void **state)
 	buf_fini(&wire);
 }
 
+/* As the server reads the text of chunks: only line ends mean anything. */
+static void text_without_an_end_is_read_as_the_table_says_on_any_cut(void **state)
+{
+	static const struct row rows[] = {
+		{ "", "", NULL, 0 },
+		{ "a", "a\r\n", NULL, 0 },
+		{ "a\r\n", "a\r\n", NULL, 0 },
+		{ ".\r\n", ".\r\n", NULL, 0 },
+		{ "..", "..\r\n", NULL, 0 },
+		{ "a\r\n.\r\nb\r\n..\r\n", "a\r\n.\r\nb\r\n..\r\n", NULL, 0 },
+		{ "a\r", "a\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "a\n", "a\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "\r\r\n\n\r", "\r\n\r\n\r\n\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "\n\r\nb", "\r\n\r\nb\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "a\n.\n", "a\r\n.\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "a\r.\rb", "a\r\n.\r\nb\r\n", NULL, DOT_BARE_NEWLINE },
+		{ "\xc3\xbc\r\n", "\xc3\xbc\r\n", NULL, DOT_8BIT },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		size_t len = strlen(rows[i].wire);
+
+		for (size_t cut = 0; cut <= len; cut++) {
+			struct dot_decoder d;
+			struct buf text;
+
+			buf_init(&text, 1000);
+			dot_decode_init(&d);
+			for (size_t at = 0; at < len;) {
+				size_t part = cut == 0 ? 1 : at < cut && cut < len ? cut - at : len - at;
+				char *copy = mem_dup(rows[i].wire + at, part);
+				struct span in = span_of(copy, part), out;
+
+				at += part;
+				while (in.len) {
+					dot_text(&d, &in, &out);
+					buf_append_span(&text, out);
+				}
+				mem_free(copy);
+			}
+			buf_append_span(&text, dot_text_end(&d));
+			assert_int_equal(dot_text_end(&d).len, 0);
+			if (strcmp(buf_cstr(&text), rows[i].text) != 0 || d.found != rows[i].found)
+				fail_msg("'%s' cut at %zu: '%s', found %u", rows[i].wire, cut, buf_cstr(&text),
+					 d.found);
+			buf_fini(&text);
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -262,6 +313,7 @@ int main(void)
 		cmocka_unit_test(odd_bytes_are_found_wherever_they_stand),
 		cmocka_unit_test(what_was_encoded_decodes_to_itself_with_whole_lines),
 		cmocka_unit_test(text_without_dots_is_handed_out_in_one_piece),
+		cmocka_unit_test(text_without_an_end_is_read_as_the_table_says_on_any_cut),
 		cmocka_unit_test(a_full_buffer_stops_the_encoder_between_two_pieces),
 	};
 

@@ -426,12 +426,17 @@ static void freeing_is_possible_in_every_state(void **state)
 		"NOO",
 		"QUIT\r\n",
 		"HELO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nDATA\r\n.\r\n",
+		"EHLO a\r\nMAIL FROM:<a@b> ENVID=x\r\nRCPT TO:<c@d> ORCPT=a;b\r\nBDAT 5\r\nx",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1\r\nx",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nRCPT TO:<c@d>\r\nBDAT 1 LAST\r\nx",
+		"EHLO a\r\nMAIL FROM:<a@b>\r\nBDAT 5\r\nx",
+		"BDAT\r\n",
 	};
 	struct server_config config = plain;
 
 	(void)state;
 	server_free(NULL);
-	config.features |= SERVER_STARTTLS | SERVER_AUTH;
+	config.features = SERVER_FULL | SERVER_STARTTLS | SERVER_AUTH;
 	config.auth_without_tls = true;
 	for (size_t i = 0; i < sizeof(sessions) / sizeof(sessions[0]); i++) {
 		struct server *s = server_new(&config, false, 0);
