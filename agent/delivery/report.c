@@ -103,6 +103,10 @@ static bool compose(struct report *report, struct queue_view *view, const struct
 		.envid = envelope->envid,
 		.arrival_ms = envelope->arrival_ms,
 		.now_ms = report->setup.now_ms,
+		.deliver_by_ms = envelope->deliver_by_ms,
+		/* Such a sender can only be told by way of SMTPUTF8 (RFC 6533). */
+		.utf8 = !text_is_ascii(span_str(envelope->sender)),
+		.is_utf8 = envelope->flags & QUEUE_SMTPUTF8,
 		.rcpts = report->rcpts,
 		.rcpt_count = report->count,
 		.is_8bit = envelope->body != QUEUE_BODY_7BIT,
