@@ -121,6 +121,9 @@ static bool __attribute__((format(printf, 2, 3))) refuse(char *error, const char
 	va_start(args, format);
 	vsnprintf(error, SENDMAIL_OPTIONS_ERROR_SIZE, format, args);
 	va_end(args);
+	for (char *p = error; *p; p++)
+		if ((unsigned char)*p < ' ' || *p == 127)
+			*p = '?';
 	return false;
 }
 

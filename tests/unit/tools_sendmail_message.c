@@ -90,6 +90,12 @@ static const struct header_row {
 	{ "a line that is no field", "To: a@x\r\noops\r\nBcc: b@x\r\n", "To: a@x\r\n\r\n", "a@x ", 9 },
 	{ "mailbox line", "From me Tue Nov 24 05:30:00 2026\r\nTo: a@x\r\n\r\nb", "To: a@x\r\n\r\n", "a@x ", 45 },
 	{ "text that begins with From", "From here on it is text\r\nreally\r\n", "\r\n", "", 0 },
+	{ "resent twice: all of it", "Resent-To: r@x\r\nResent-From: me\r\nResent-To: s@x\r\nTo: a@x\r\n\r\n",
+	  "Resent-To: r@x\r\nResent-From: me\r\nResent-To: s@x\r\nTo: a@x\r\n\r\n", "r@x s@x ", 60 },
+	{ "resent by a field that names nobody", "Resent-From: me\r\nTo: a@x\r\n\r\n",
+	  "Resent-From: me\r\nTo: a@x\r\n\r\n", "a@x ", 28 },
+	{ "quotes, a group and a dash", "To: \"a, b\"@x, g: c@x, d@x;, -e@x, \"N\" <\"f g\"@x>\r\n\r\n",
+	  "To: \"a, b\"@x, g: c@x, d@x;, -e@x, \"N\" <\"f g\"@x>\r\n\r\n", "\"a, b\"@x \"f g\"@x -e@x c@x d@x ", 51 },
 	{ "bad list", "To: a b\r\n\r\n", NULL, "a b: words without a comma between them", 0 },
 };
 
@@ -117,15 +123,20 @@ static void the_header_gives_recipients_and_loses_bcc(void **state)
 	}
 }
 
-static void without_t_the_header_is_not_read_for_recipients(void **state)
+static void without_t_the_header_stays_as_it_is(void **state)
 {
 	char error[SENDMAIL_HEADER_ERROR_SIZE];
 	struct sendmail_header h;
 
 	(void)state;
-	assert_true(sendmail_header_read(&h, SPAN("To: a b\r\nBcc: c\r\nFrom: d\r\n\r\n"), true, NULL, error));
-	assert_string_equal(buf_cstr(&h.kept), "To: a b\r\nFrom: d\r\n\r\n");
+	assert_true(sendmail_header_read(&h, SPAN("To: a b\r\nBcc: c\r\nResent-Bcc: e\r\nFrom: d\r\n\r\n"), true, NULL,
+					 error));
+	assert_string_equal(buf_cstr(&h.kept), "To: a b\r\nBcc: c\r\nResent-Bcc: e\r\nFrom: d\r\n\r\n");
 	assert_true(h.has_from);
+	assert_false(h.has_date);
+	sendmail_header_fini(&h);
+	assert_true(sendmail_header_read(&h, SPAN("dAtE: x\r\n\r\n"), true, NULL, error));
+	assert_true(h.has_date);
 	sendmail_header_fini(&h);
 }
 
@@ -165,7 +176,7 @@ int main(void)
 		cmocka_unit_test(input_becomes_whole_lines_however_it_is_cut),
 		cmocka_unit_test(input_with_bytes_above_127_is_noticed),
 		cmocka_unit_test(the_header_gives_recipients_and_loses_bcc),
-		cmocka_unit_test(without_t_the_header_is_not_read_for_recipients),
+		cmocka_unit_test(without_t_the_header_stays_as_it_is),
 		cmocka_unit_test(a_header_without_end_is_refused),
 		cmocka_unit_test(a_missing_from_names_the_sender),
 	};

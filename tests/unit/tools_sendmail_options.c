@@ -132,6 +132,54 @@ static void options_that_would_name_files_do_nothing(void **state)
 	assert_memory_equal(&o, &plain, sizeof(o));
 }
 
+static void exim_and_sendmail_spell_some_of_it_otherwise(void **state)
+{
+	struct sendmail_options o;
+
+	(void)state;
+	good("sendmail -oitrue a@b", &o);
+	assert_true(o.dot_is_text);
+	good("sendmail -O IgnoreDots=True a@b", &o);
+	assert_true(o.dot_is_text);
+	good("sendmail -OIgnoreDots=False a@b", &o);
+	assert_false(o.dot_is_text);
+	good("sendmail -ov a@b", &o);
+	assert_true(o.verbose);
+	good("sendmail -oeq -odi -oQ/x -om -o7 -oAfile -oiX a@b", &o);
+	assert_false(o.dot_is_text || o.verbose);
+	good("sendmail -oMrUUCP a@b", &o);
+	assert_int_equal(o.recipient_count, 1);
+	good("sendmail -bV", &o);
+	assert_int_equal(o.mode, SENDMAIL_OPTIONS_VERSION);
+}
+
+static void parts_of_the_queue_can_be_flushed(void **state)
+{
+	static const struct {
+		const char *line;
+		enum sendmail_options_flush by;
+		const char *what;
+	} rows[] = {
+		{ "sendmail -q", SENDMAIL_OPTIONS_ALL, NULL },
+		{ "sendmail -qf", SENDMAIL_OPTIONS_ALL, NULL },
+		{ "sendmail -qff", SENDMAIL_OPTIONS_ALL, NULL },
+		{ "sendmail -qI0dy5mq3c2a0g1", SENDMAIL_OPTIONS_ID, "0dy5mq3c2a0g1" },
+		{ "sendmail -qRexample.net", SENDMAIL_OPTIONS_TO, "example.net" },
+		{ "sendmail -qSme@", SENDMAIL_OPTIONS_FROM, "me@" },
+	};
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct sendmail_options o;
+
+		good(rows[i].line, &o);
+		assert_int_equal(o.mode, SENDMAIL_OPTIONS_FLUSH);
+		assert_int_equal(o.flush_by, rows[i].by);
+		if (rows[i].what)
+			assert_string_equal(o.flush_what, rows[i].what);
+	}
+}
+
 static void what_cannot_be_done_is_refused(void **state)
 {
 	static const struct {
@@ -140,16 +188,43 @@ static void what_cannot_be_done_is_refused(void **state)
 		{ "sendmail", "no recipients" },
 		{ "sendmail -i", "no recipients" },
 		{ "sendmail -bd", "sendoffd" },
-		{ "sendmail -bv a@b", "not verified" },
-		{ "sendmail -bt", "no such mode" },
+		{ "sendmail -bd -q30m", "sendoffd" },
+		{ "sendmail -bD", "sendoffd" },
+		{ "sendmail -bl", "sendoffd" },
+		{ "sendmail -bv a@b", "sendoff explain" },
+		{ "sendmail -bt", "sendoff explain" },
+		{ "sendmail -bh", "sendoff status" },
+		{ "sendmail -bH", "sendoff flush" },
+		{ "sendmail -ba", "-bs" },
+		{ "sendmail -bS", "-bs" },
+		{ "sendmail -bP", "sendoff status" },
+		{ "sendmail -bpc", "sendoff status" },
+		{ "sendmail -bz", "no such mode" },
 		{ "sendmail -q30m", "by itself" },
-		{ "sendmail -Mrm", "not supported" },
+		{ "sendmail -qI", "not supported" },
+		{ "sendmail -q!Ix", "not supported" },
+		{ "sendmail -qp", "not supported" },
+		{ "sendmail -M 0dy", "sendoff flush" },
+		{ "sendmail -Mrm 0dy", "sendoff remove" },
+		{ "sendmail -Mf 0dy", "sendoff hold" },
+		{ "sendmail -Mt 0dy", "sendoff release" },
+		{ "sendmail -Mvb 0dy", "sendoff cat" },
+		{ "sendmail -Mvl 0dy", "sendoff show" },
+		{ "sendmail -MxValue a@b", "sendoff help" },
+		{ "sendmail -Q a@b", "sendoff hold" },
+		{ "sendmail -S a@b", "-qS" },
+		{ "sendmail -T a@b", "tests" },
+		{ "sendmail -s hello a@b", "no subject" },
+		{ "sendmail -oMr smtp a@b", "not supported" },
+		{ "sendmail -oX 25 a@b", "not supported" },
 		{ "sendmail -Z a@b", "no such option" },
+		{ "sendmail -a work a@b", "no such option" },
 		{ "sendmail -iZ a@b", "no such option" },
 		{ "sendmail --unknown a@b", "no such option" },
 		{ "sendmail -f", "a value must follow" },
 		{ "sendmail -b", "a value must follow" },
 		{ "sendmail -B 9BIT a@b", "7BIT or 8BITMIME" },
+		{ "sendmail -B BINARYMIME a@b", "7BIT or 8BITMIME" },
 		{ "sendmail -N never,success a@b", "must be never" },
 		{ "sendmail -N success, a@b", "comma" },
 		{ "sendmail -N ,success a@b", "must be never" },
@@ -172,6 +247,24 @@ static void what_cannot_be_done_is_refused(void **state)
 	}
 }
 
+/* Whatever programs pass on of a stranger's, nothing is read beyond the arguments and nothing else can come out. */
+static void no_option_of_a_single_letter_or_two_is_forgotten(void **state)
+{
+	(void)state;
+	for (int a = 1; a < 256; a++) {
+		for (int b = 0; b < 256; b++) {
+			char error[SENDMAIL_OPTIONS_ERROR_SIZE] = "", word[4] = { '-', (char)a, (char)b, '\0' };
+			char *argv[] = { "sendmail", word, "x", "a@b", NULL };
+			struct sendmail_options o = { .mode = SENDMAIL_OPTIONS_HELP };
+
+			if (sendmail_options_parse(4, argv, &o, error))
+				assert_true(o.recipient_count <= 3 && error[0] == '\0');
+			else
+				assert_true(error[0] && !strchr(error, '\n'));
+		}
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -180,7 +273,10 @@ int main(void)
 		cmocka_unit_test(reports_are_asked_for),
 		cmocka_unit_test(nothing_behind_the_first_address_is_an_option),
 		cmocka_unit_test(options_that_would_name_files_do_nothing),
+		cmocka_unit_test(exim_and_sendmail_spell_some_of_it_otherwise),
+		cmocka_unit_test(parts_of_the_queue_can_be_flushed),
 		cmocka_unit_test(what_cannot_be_done_is_refused),
+		cmocka_unit_test(no_option_of_a_single_letter_or_two_is_forgotten),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
