@@ -226,12 +226,21 @@ struct rig_mail {
 	size_t count; /* recipients; 0: one */
 	const char *rcpt;
 	int64_t lifetime_ms, warn_ms;
+	uint32_t flags;
+	const char *route, *envid, *orcpt;
+	int64_t by_ms;   /* DELIVERBY: from now on; 0: not said */
+	int64_t hold_ms; /* FUTURERELEASE: likewise */
+	enum queue_ret ret;
+	const char *body; /* NULL: a small one */
+	size_t body_len;  /* 0: of the text */
+	enum queue_body kind;
 };
 
 /* Hands a message in; the commit comes when it comes. */
 static inline void rig_hand_in(struct rig *rig, struct rig_mail m)
 {
-	static const char body[] = "Subject: test\r\n\r\nHello\r\n";
+	const char *body = m.body ? m.body : "Subject: test\r\n\r\nHello\r\n";
+	size_t len = m.body_len ? m.body_len : strlen(body);
 	struct queue_receipt *receipt = queue_receipt_new(rig->queue);
 	struct queue_op *op = queue_op_new(rig->queue);
 	size_t count = m.count ? m.count : 1;
@@ -243,18 +252,24 @@ static inline void rig_hand_in(struct rig *rig, struct rig_mail m)
 		.submitter = m.submitter ? m.submitter : "uid:1000",
 		.uid = 1000,
 		.origin = "",
-		.envid = "",
+		.envid = m.envid ? m.envid : "",
 		.message_id = "x@example.org",
 		.subject = "test",
 		.expires_ms = rig->now.wall_ms + (m.lifetime_ms ? m.lifetime_ms : 5 * RIG_DAY),
 		.warn_ms = m.warn_ms ? rig->now.wall_ms + m.warn_ms : 0,
+		.flags = m.flags,
+		.route = m.route,
+		.ret = m.ret,
+		.body = m.kind,
+		.deliver_by_ms = m.by_ms ? rig->now.wall_ms + m.by_ms : 0,
+		.hold_until_ms = m.hold_ms ? rig->now.wall_ms + m.hold_ms : 0,
 	};
 
 	for (size_t i = 0; i < count; i++) {
 		snprintf(names[i], sizeof names[i], "r%zu@example.net", i);
 		rcpts[i] = (struct queue_rcpt){
 			.address = m.rcpt ? m.rcpt : names[i],
-			.orcpt = "",
+			.orcpt = m.orcpt ? m.orcpt : "",
 			.notify = m.notify,
 			.flow = { .target = m.target ? m.target : "work",
 				  .submitter = envelope.submitter,
@@ -264,7 +279,11 @@ static inline void rig_hand_in(struct rig *rig, struct rig_mail m)
 			.host = "",
 		};
 	}
-	assert_int_equal(queue_receipt_append(receipt, body, sizeof body - 1), QUEUE_OK);
+	for (size_t at = 0, part; at < len; at += part) {
+		part = len - at < 60000 ? len - at : 60000;
+		while (queue_receipt_append(receipt, body + at, part) == QUEUE_BUSY)
+			queue_wait(rig->queue);
+	}
 	queue_op_accept(op, receipt, &envelope, rcpts, count);
 	queue_op_submit(op, rig_accepted, rig);
 	mem_free(rcpts);
