@@ -25,7 +25,8 @@ struct server {
 	bool drops_after_dot, drops_at_data, is_mute, breaks_tls;
 	const char *password; /* base64 of \0user\0password */
 	int connections, messages, rcpts, auths;
-	char last_body[4096];
+	char last_body[4096], last_mail[LINE], rcpt_lines[4096];
+	size_t last_size;
 };
 
 struct peer {
@@ -87,9 +88,13 @@ static bool peer_command(struct peer *peer, const char *line)
 		peer->is_authenticated = s->password && !strcmp(line + 11, s->password);
 		peer_say(peer, peer->is_authenticated ? "235 2.7.0 ok" : "535 5.7.8 wrong password");
 	} else if (!strncasecmp(line, "MAIL", 4)) {
+		snprintf(s->last_mail, sizeof s->last_mail, "%s", line);
+		s->rcpt_lines[0] = '\0';
 		peer_say(peer, s->mail ? s->mail : "250 2.1.0 ok");
 	} else if (!strncasecmp(line, "RCPT", 4)) {
 		s->rcpts++;
+		snprintf(s->rcpt_lines + strlen(s->rcpt_lines), sizeof s->rcpt_lines - strlen(s->rcpt_lines), "%s\n",
+			 line);
 		peer_say(peer, s->rcpt_bad && strstr(line, s->rcpt_bad) ? "550 5.1.1 no such user" : "250 2.1.5 ok");
 	} else if (!strcasecmp(line, "DATA")) {
 		if (s->drops_at_data) {
@@ -118,6 +123,7 @@ static bool peer_body(struct peer *peer, const char *line)
 	}
 	peer->in_body = false;
 	s->messages++;
+	s->last_size = peer->body.len;
 	snprintf(s->last_body, sizeof s->last_body, "%s", buf_cstr(&peer->body));
 	buf_clear(&peer->body);
 	if (s->drops_after_dot) {
@@ -164,7 +170,7 @@ static void server_accepted(void *arg, int fd)
 
 	s->connections++;
 	peer->server = s;
-	buf_init(&peer->body, 1 << 20);
+	buf_init(&peer->body, 8 << 20);
 	peer->conn = conn_new(&config, fd);
 	for (int i = 0; i < PEERS; i++)
 		if (!s->peers[i]) {
@@ -777,9 +783,200 @@ static void paused_mail_waits_until_resumed(void **state)
 	world_close(&w);
 }
 
+static bool is_idle(struct world *w)
+{
+	return rig_messages(&w->rig) == 0;
+}
+
+static const char UMLAUT[] = "Subject: test\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n"
+			     "Content-Transfer-Encoding: 8bit\r\n\r\nGr\xc3\xbc\xc3\x9f"
+			     "e\r\n";
+
+static void eight_bit_text_is_converted_for_a_server_without_8bitmime(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	w.server.ehlo = "250-server\r\n250 SIZE";
+	world_mail(&w, (struct rig_mail){ .body = UMLAUT, .kind = QUEUE_BODY_8BIT });
+	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
+	assert_non_null(strstr(w.server.last_body, "Content-Transfer-Encoding: quoted-printable\n"));
+	assert_non_null(strstr(w.server.last_body, "Gr=C3=BC=C3=9Fe"));
+	assert_null(strstr(w.server.last_mail, "BODY="));
+	assert_non_null(strstr(w.server.last_mail, " SIZE="));
+	/* The next one needs nothing, and one that only says so neither. */
+	world_mail(&w, (struct rig_mail){ 0 });
+	UNTIL(&w, 5, w.server.messages == 2 && is_idle(&w));
+	world_mail(&w, (struct rig_mail){ .kind = QUEUE_BODY_8BIT });
+	UNTIL(&w, 5, w.server.messages == 3 && is_idle(&w));
+	assert_string_equal(w.server.last_body, "Subject: test\n\nHello\n");
+	/* Where it is offered it goes as it is. */
+	assert_int_equal(w.server.connections, 1);
+	world_close(&w);
+}
+
+static void eight_bit_text_goes_as_it_is_where_it_may(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	world_mail(&w, (struct rig_mail){ .body = UMLAUT, .kind = QUEUE_BODY_8BIT });
+	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
+	assert_non_null(strstr(w.server.last_body, "Gr\xc3\xbc\xc3\x9f"
+						   "e\n"));
+	assert_non_null(strstr(w.server.last_mail, " BODY=8BITMIME"));
+	world_close(&w);
+}
+
+static void a_large_message_is_looked_at_while_others_go_on(void **state)
+{
+	static const char head[] = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: text/plain; charset=utf-8\r\n\r\n";
+	static const char line[] = "0123456789012345678901234567890123456789 \xc3\xbc\r\n"; /* 45 bytes */
+	size_t size = 3 << 20, at = sizeof head - 1;
+	char *body = mem_alloc(size);
+	struct world w;
+
+	(void)state;
+	memcpy(body, head, at);
+	for (; at + sizeof line - 1 <= size; at += sizeof line - 1)
+		memcpy(body + at, line, sizeof line - 1);
+	world_open(&w, "tls = none auth = none connections = 1");
+	w.server.ehlo = "250-server\r\n250-PIPELINING\r\n250 SIZE";
+	world_mail(&w, (struct rig_mail){ .body = body, .body_len = at, .kind = QUEUE_BODY_8BIT });
+	for (int i = 0; i < 5; i++)
+		world_mail(&w, (struct rig_mail){ 0 });
+	UNTIL(&w, 20, w.server.messages == 6 && is_idle(&w));
+	assert_int_equal(w.server.connections, 1);
+	mem_free(body);
+	world_close(&w);
+}
+
+static void binary_mail_is_converted_where_bdat_is_not_known(void **state)
+{
+	static const char body[] = "Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: application/octet-stream\r\n"
+				   "Content-Transfer-Encoding: binary\r\n\r\na\nb\0c\r";
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	world_mail(&w, (struct rig_mail){ .body = body, .body_len = sizeof body - 1, .kind = QUEUE_BODY_BINARY });
+	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
+	assert_non_null(strstr(w.server.last_body, "Content-Transfer-Encoding: base64\n"));
+	assert_non_null(strstr(w.server.last_body, "\nYQpiAGMN\n"));
+	world_close(&w);
+}
+
+static void what_cannot_be_converted_comes_back(void **state)
+{
+	static const char body[] =
+		"Subject: x\r\nMIME-Version: 1.0\r\nContent-Type: multipart/signed; boundary=b; protocol=p/q\r\n\r\n"
+		"--b\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Transfer-Encoding: 8bit\r\n\r\n"
+		"Gr\xc3\xbc\xc3\x9f"
+		"e\r\n--b\r\nContent-Type: p/q\r\n\r\nseal\r\n--b--\r\n";
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	w.server.ehlo = "250-server\r\n250 PIPELINING";
+	world_mail(&w, (struct rig_mail){ .body = body, .kind = QUEUE_BODY_8BIT });
+	world_mail(&w, (struct rig_mail){ 0 });
+	UNTIL(&w, 5, w.server.messages == 2 && is_idle(&w));
+	/* One of them is the report. */
+	assert_non_null(strstr(w.server.last_body, "5.6.3"));
+	assert_non_null(strstr(w.server.last_body, "signed"));
+	assert_int_equal(w.server.connections, 1);
+	world_close(&w);
+}
+
+static void smtputf8_is_left_out_where_nothing_needs_it(void **state)
+{
+	static const char header[] = "Subject: Gr\xc3\xbc\xc3\x9f"
+				     "e\r\n\r\nHello\r\n";
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	world_mail(&w, (struct rig_mail){ .flags = QUEUE_SMTPUTF8,
+					  .rcpt = "a@b\xc3\xbc"
+						  "cher.example" });
+	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
+	assert_null(strstr(w.server.last_mail, "SMTPUTF8"));
+	assert_string_equal(w.server.rcpt_lines, "RCPT TO:<a@xn--bcher-kva.example>\n");
+	/* A header that is not ASCII needs it. */
+	world_mail(&w, (struct rig_mail){ .flags = QUEUE_SMTPUTF8, .body = header, .kind = QUEUE_BODY_8BIT });
+	UNTIL(&w, 5, w.server.messages == 2 && is_idle(&w));
+	assert_non_null(strstr(w.server.last_body, "5.6.7"));
+	world_close(&w);
+}
+
+static void what_was_asked_about_reports_is_passed_on(void **state)
+{
+	struct world w;
+
+	(void)state;
+	world_open(&w, "tls = none auth = none");
+	w.server.ehlo = "250-server\r\n250-DSN\r\n250 PIPELINING";
+	world_mail(&w, (struct rig_mail){ .notify = QUEUE_NOTIFY_SUCCESS,
+					  .orcpt = "rfc822;x@example.net",
+					  .envid = "a+b",
+					  .ret = QUEUE_RET_HDRS,
+					  .rcpt = "y@example.net" });
+	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
+	assert_string_equal(w.server.last_mail, "MAIL FROM:<me@example.org> RET=HDRS ENVID=a+2Bb");
+	assert_string_equal(w.server.rcpt_lines, "RCPT TO:<y@example.net> NOTIFY=SUCCESS ORCPT=rfc822;x@example.net\n");
+	/* The server takes over: no report of ours. */
+	pass(&w, 100);
+	assert_int_equal(w.server.messages, 1);
+	w.server.ehlo = NULL;
+	world_close(&w);
+}
+
+static void a_connection_that_ends_while_a_message_is_looked_at_loses_nothing(void **state)
+{
+	size_t size = 6 << 20;
+	char *body = mem_alloc(size);
+	struct world w;
+
+	(void)state;
+	memset(body, 'x', size);
+	for (size_t i = 0; i + 2 <= size; i += 70)
+		memcpy(body + i, "\r\n", 2);
+	memcpy(body, "Subject: a\r\n", 12);
+	world_open(&w, "tls = none auth = none");
+	w.server.ehlo = "250-server\r\n250 PIPELINING";
+	uint64_t id = world_mail(&w, (struct rig_mail){ .body = body, .body_len = size, .kind = QUEUE_BODY_8BIT });
+	const struct traffic *traffic = delivery_traffic(w.delivery);
+
+	for (int i = 0; i < 200 && !traffic->is_sending(traffic->self, id, 0); i++)
+		loop_turn(w.loop, 20);
+	assert_true(traffic->is_sending(traffic->self, id, 0));
+	assert_int_equal(w.server.messages, 0);
+	for (int i = 0; i < PEERS; i++)
+		if (w.server.peers[i])
+			peer_end(w.server.peers[i]);
+	UNTIL(&w, 20, w.server.messages == 1 && is_idle(&w));
+	assert_true(w.server.connections > 1);
+	/* And the end of the agent comes in the middle. */
+	world_mail(&w, (struct rig_mail){ .body = body, .body_len = size, .kind = QUEUE_BODY_8BIT });
+	for (int i = 0; i < 3; i++)
+		loop_turn(w.loop, 20);
+	mem_free(body);
+	world_close(&w);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(eight_bit_text_is_converted_for_a_server_without_8bitmime),
+		cmocka_unit_test(eight_bit_text_goes_as_it_is_where_it_may),
+		cmocka_unit_test(a_large_message_is_looked_at_while_others_go_on),
+		cmocka_unit_test(binary_mail_is_converted_where_bdat_is_not_known),
+		cmocka_unit_test(what_cannot_be_converted_comes_back),
+		cmocka_unit_test(smtputf8_is_left_out_where_nothing_needs_it),
+		cmocka_unit_test(what_was_asked_about_reports_is_passed_on),
+		cmocka_unit_test(a_connection_that_ends_while_a_message_is_looked_at_loses_nothing),
 		cmocka_unit_test(a_message_is_delivered_byte_for_byte),
 		cmocka_unit_test(many_messages_share_a_connection),
 		cmocka_unit_test(a_connection_carries_no_more_messages_than_allowed),
