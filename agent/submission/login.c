@@ -16,7 +16,8 @@
 enum {
 	KEY_LEN = 32,
 	SOURCE_SIZE = 128,
-	USER_SIZE = USERS_NAME_MAX + 8,
+	USER_SIZE = USERS_NAME_MAX + 1,
+	NAME_SIZE = USER_SIZE + 8,
 	ERRORS_MAX = 16 * 1024,
 };
 
@@ -217,14 +218,14 @@ static void answered(struct login *login)
 	ready(arg);
 }
 
-static void name_user(const char *user, char out[USER_SIZE])
+static void name_user(const char *user, char out[NAME_SIZE])
 {
-	snprintf(out, USER_SIZE, "user:%s", user);
+	snprintf(out, NAME_SIZE, "user:%.*s", USERS_NAME_MAX, user);
 }
 
 static void succeed(struct login_set *set, const char *source, const char *user, enum server_mechanism mechanism)
 {
-	char name[USER_SIZE];
+	char name[NAME_SIZE];
 
 	name_user(user, name);
 	penalty_succeed(set->penalty, source);
@@ -246,7 +247,7 @@ static void fail(struct login *login, const char *why)
 {
 	struct login_set *set = login->set;
 	int64_t now_ms = loop_now_ms(set->loop), source_ms, user_ms;
-	char name[USER_SIZE];
+	char name[NAME_SIZE];
 
 	name_user(login->user, name);
 	source_ms = penalty_add(set->penalty, login->source, now_ms);
