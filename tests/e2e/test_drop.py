@@ -13,7 +13,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Agent, Process, Sink, until
+from harness import BUILD, ROOT, Agent, Process, Sink, until
 
 SENDMAIL = BUILD / "sendmail"
 NOBODY = 65534
@@ -521,3 +521,60 @@ def test_an_idle_agent_does_nothing_about_it(agent):
     done = subprocess.run(["timeout", "3", strace, "-f", "-qq", "-e", "trace=openat,getdents64,newfstatat", "-o",
                            str(out), "-p", str(agent.process.pid)], capture_output=True)
     assert str(drop(agent)) not in out.read_text() and "getdents" not in out.read_text(), done
+
+
+# ---------------------------------------------------------------- installed
+
+
+def test_a_socket_that_the_service_manager_holds_starts_the_agent(scratch):
+    activate = shutil.which("systemd-socket-activate")
+    if not activate:
+        pytest.skip("systemd-socket-activate is needed")
+    agent = Agent(scratch)
+    manager = scratch.add(Process([activate, "-l", str(agent.socket), "--fdname=local", str(BUILD / "sendoffd"),
+                                   "--config", str(agent.file)], agent.dir / "log.1"))
+    until(agent.socket.exists, "the socket")
+    assert "started" not in manager.text()
+    sendmail(agent, "a@x.example")
+    assert len(queued(agent)) == 1 and "started" in manager.text() and not drop(agent).joinpath("x").exists()
+    assert not kept(agent)
+
+
+def test_what_is_installed_makes_the_directory(tmp_path):
+    program = shutil.which("systemd-tmpfiles")
+    if not program or not IS_ROOT:
+        pytest.skip("systemd-tmpfiles and root are needed")
+    subprocess.run([str(ROOT / "tests" / "install-files"), str(BUILD), str(tmp_path), "/usr", "/etc"], check=True,
+                   capture_output=True)
+    (tmp_path / "etc/passwd").write_text("root:x:0:0::/:\nsendoff:x:4711:4712::/:\n")
+    (tmp_path / "etc/group").write_text("root:x:0:\nsendoff:x:4712:\n")
+    subprocess.run([program, f"--root={tmp_path}", "--create", "sendoff.conf"], check=True,
+                   capture_output=True)
+    status = (tmp_path / "var/spool/sendoff-drop").stat()
+    assert (stat.S_IMODE(status.st_mode), status.st_uid, status.st_gid) == (0o3733, 4711, 4712)
+    assert stat.S_IMODE((tmp_path / "var/spool/sendoff").stat().st_mode) == 0o700
+    units = tmp_path / "usr/lib/systemd/system"
+    assert "ReadWritePaths=/var/spool/sendoff -/var/spool/sendoff-drop" in (units / "sendoff.service").read_text()
+    assert "ListenStream=/run/sendoff/submit" in (units / "sendoff-submit.socket").read_text()
+    assert "@" not in (units / "sendoff-submit.socket").read_text()
+
+
+@as_root
+def test_an_agent_that_is_not_root_takes_in_what_others_dropped(scratch):
+    """As it is installed: directory and agent belong to a user of their own, sendmail's to others."""
+    agent = Agent(scratch, 'user = "daemon"')
+    scratch.path.chmod(0o755)
+    agent.dir.chmod(0o777)
+    agent.start().stop()
+    status = drop(agent).stat()
+    assert stat.S_IMODE(status.st_mode) == 0o3733 and status.st_uid != 0
+    sendmail(agent, "a@x.example", uid=NOBODY)
+    sendmail(agent, "a@x.example", uid=12345)
+    sendmail(agent, "a@x.example")
+    mine = drop(agent) / kept(agent)[0]
+    assert mine.stat().st_gid == status.st_gid and stat.S_IMODE(mine.stat().st_mode) == 0o640
+    write_file(agent, transcript("secret of its owner"), mode=0o600, uid=NOBODY)
+    agent.start()
+    settled(agent)
+    assert sorted(r["submitter"] for r in queued(agent)) == ["uid:0", "uid:12345", "uid:65534"]
+    assert len(aside(agent)) == 1 and "may not read" in agent.log()

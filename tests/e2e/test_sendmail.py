@@ -3,6 +3,7 @@
 import contextlib
 import os
 import pathlib
+import re
 import shutil
 import signal
 import socket
@@ -136,11 +137,52 @@ def test_nothing_is_sent_to_some_of_the_recipients(agent):
     assert "DATA" not in a.commands and not a.mail
 
 
-def test_too_many_recipients_are_no_reason_to_try_again(agent):
-    a = agent({"RCPT c@": "452 4.5.3 too many recipients"})
-    got = send(a.path, "-i", "a@example.net", "b@example.net", "c@example.net")
-    assert got.returncode == 69 and b"3 recipients" in got.stderr and b"takes 2" in got.stderr, got.stderr
-    assert not a.mail and "DATA" not in a.commands
+@pytest.mark.parametrize("features", [["SIZE 1000000"], ["SIZE 1000000", "LIMITS MAILMAX=5 RCPTMAX=2"]])
+def test_recipients_beyond_what_is_taken_get_the_message_again(agent, features):
+    class Narrow(dict):
+        """Two recipients a message."""
+
+        def __init__(self):
+            self.count = 0
+
+        def __iter__(self):
+            return iter(["RCPT", "DATA", "MAIL"])
+
+        def __getitem__(self, key):
+            self.count = self.count + 1 if key == "RCPT" else 0
+            return {"MAIL": "250 ok", "DATA": "354 go"}.get(key) or \
+                ("250 ok" if self.count <= 2 else "452 4.5.3 too many recipients")
+
+        def get(self, key, other=None):
+            return other
+
+        def __contains__(self, key):
+            return False
+
+    a = agent(features=features)
+    a.replies = Narrow()
+    got = send(a.path, "-i", "-f", "me@x", *(f"{u}@example.net" for u in "abcde"))
+    assert got.returncode == 0, got.stderr
+    until(lambda: len(a.mail) == 3, "three messages")
+    assert len(set(a.mail)) == 1
+    rcpts = [c[9:10] for c in a.commands if c.startswith("RCPT")]
+    if len(features) == 1:  # what was asked for too much is asked for again
+        assert rcpts == list("abcde" "cde" "e")
+    else:
+        assert rcpts == list("abcde")
+
+
+def test_a_refusal_behind_a_part_that_was_taken_names_who_has_it(agent):
+    a = agent({"RCPT d@": "550 5.1.1 no such user"}, features=["LIMITS RCPTMAX=2"])
+    got = send(a.path, "-f", "me@x", *(f"{u}@x" for u in "abcde"))
+    assert got.returncode == 67 and got.stderr.count(b"\n") == 1
+    assert b"d@x: 550" in got.stderr and b"first 2 of 5 recipients" in got.stderr and b"from c@x on" in got.stderr
+    assert len(a.mail) == 1
+
+
+def test_one_recipient_too_many_of_one_is_a_refusal_for_now(agent):
+    a = agent({"RCPT": "452 4.5.3 too many recipients"})
+    assert send(a.path, "a@x").returncode == 75 and not a.mail
 
 
 def test_every_byte_arrives_with_proper_line_ends(agent):
@@ -288,3 +330,114 @@ def test_mailq_and_q_become_sendoff(tmp_path):
 def test_sendmail_needs_no_library_but_libc():
     needed = subprocess.run(["ldd", str(SENDMAIL)], capture_output=True, text=True, timeout=60).stdout
     assert "libc.so" in needed and "gnutls" not in needed and "gsasl" not in needed and "idn2" not in needed
+
+
+# ---------------------------------------------------------------- what programs do
+
+
+def commands(a, word):
+    return [c for c in a.commands if c.startswith(word)]
+
+
+def test_long_lists_of_arguments_and_headers(agent):
+    a = agent(features=["SIZE 100000000"])
+    many = [f"{'u%05d' % n}@a-rather-long-name.example.net" for n in range(2000)]
+    assert len(" ".join(many)) > 64 * 1024
+    assert send(a.path, "-f", "me@x", *many).returncode == 0
+    assert len(commands(a, "RCPT")) == 2000
+    a.commands.clear()
+    header = b"To: " + ",\n\t".join(many[:1500]).encode() + b"\nCc: " + ", ".join(many[1000:]).encode() + b"\n\nhi\n"
+    assert send(a.path, "-t", "-f", "me@x", mail=header).returncode == 0
+    assert len(commands(a, "RCPT")) == 2000
+    a.commands.clear()
+    assert send(a.path, "-f", "me@x", ",".join(many)).returncode == 0
+    assert len(commands(a, "RCPT")) == 2000
+
+
+def test_addresses_with_a_dash_quotes_and_groups(agent):
+    a = agent()
+    assert send(a.path, "-f", "-me@x", "--", "-froot@x", '"a b"@x', "N. N. <c@x>", "g: d@x, e@x;").returncode == 0
+    assert commands(a, "MAIL")[0].startswith("MAIL FROM:<-me@x>")
+    assert sorted(commands(a, "RCPT")) == ['RCPT TO:<"a b"@x>', "RCPT TO:<-froot@x>", "RCPT TO:<c@x>", "RCPT TO:<d@x>",
+                                           "RCPT TO:<e@x>"]
+
+
+def test_smtputf8_is_asked_for_by_addresses_only(agent):
+    a = agent(features=["SMTPUTF8", "8BITMIME"])
+    assert send(a.path, "-t", "-f", "me@x", mail="To: a@x\nSubject: Gr\u00fc\u00dfe\n\nhi\n".encode()).returncode == 0
+    assert commands(a, "MAIL") == ["MAIL FROM:<me@x> BODY=8BITMIME"]
+    a.commands.clear()
+    assert send(a.path, "-t", "-f", "me@x", mail="To: \u03b4@\u03c0.example\n\nhi\n".encode()).returncode == 0
+    assert commands(a, "MAIL") == ["MAIL FROM:<me@x> BODY=8BITMIME SMTPUTF8"]
+    assert commands(a, "RCPT") == ["RCPT TO:<\u03b4@\u03c0.example>"]
+
+
+def test_bcc_goes_with_t_only(agent):
+    a = agent()
+    mail = b"From: me@x\nTo: a@x\nBcc: b@x\nResent-Bcc: c@x\n\nhi\n"
+    assert send(a.path, "d@x", mail=mail).returncode == 0
+    until(lambda: a.mail, "the mail")
+    assert a.mail[0] == mail.replace(b"\n", b"\r\n")
+    assert send(a.path, "-t", "d@x", mail=mail).returncode == 0
+    until(lambda: len(a.mail) == 2, "the mail")
+    assert a.mail[1] == b"From: me@x\r\nTo: a@x\r\n\r\nhi\r\n"
+    assert commands(a, "RCPT")[1:] == ["RCPT TO:<c@x>", "RCPT TO:<d@x>"]
+
+
+def test_nul_and_endless_lines_are_handed_over_as_they_are(agent):
+    a = agent(features=["8BITMIME"])
+    body = bytes(range(1, 256)).replace(b"\r", b"").replace(b"\n", b"") + b"\0" * 3000 + b"x" * 5000
+    assert send(a.path, "-i", "-f", "me@x", "a@x", mail=b"From: me\n\n" + body).returncode == 0
+    until(lambda: a.mail, "the mail")
+    assert a.mail[0] == b"From: me\r\n\r\n" + body + b"\r\n"
+
+
+def table():
+    """The rows of the option table in the man page: words of a command line, and what becomes of them."""
+    values = {"type": "8BITMIME", "when": "never", "what": "full", "address": "me@x.example", "id": "x1", "other": "em",
+              "x": "r", "mode": "q", "level": "9"}
+    text = (pathlib.Path(__file__).parents[2] / "tools/sendmail.8").read_text()
+    for row in re.findall(r"^\.It (Fl .*?) Ta (yes|no effect|refused) Ta .+$", text, re.M):
+        line = re.sub(r"Ar (\S+)", lambda m: values.get(m.group(1), m.group(1)), row[0]).replace("\\-", "-")
+        line = re.sub(r"^Fl ", "-", line.replace("\\&", "")).replace(" Ns ", "")
+        yield line, row[1]
+
+
+ROWS = list(table())
+
+
+def test_the_table_is_whole():
+    letters = {line[1] for line, _ in ROWS}
+    assert len(ROWS) > 75 and letters >= set("ABCDEFGILMNOQRSTUVXbcdefhimnopqrstvx-")
+
+
+@pytest.mark.parametrize("line, what", ROWS, ids=[line for line, _ in ROWS])
+def test_each_option_does_what_the_man_page_says(agent, tmp_path, line, what):
+    a = agent()
+    shutil.copy(SENDMAIL, tmp_path / "sendmail")
+    (tmp_path / "sendoff").write_text('#!/bin/sh\necho "$@"\n')
+    (tmp_path / "sendoff").chmod(0o755)
+
+    def run(*argv):
+        a.commands.clear()
+        a.mail.clear()
+        a.ended.clear()
+        mail = b"QUIT\r\n" if "-bs" in argv else b"To: me\n\n.\n"
+        done = subprocess.run([str(tmp_path / "sendmail"), *argv, "you@x.example"], input=mail, capture_output=True, timeout=60, env=environment(a.path), cwd=tmp_path)
+        if commands(a, "MAIL"):
+            assert a.ended.wait(30)
+        return done, list(a.commands), list(a.mail)
+
+    plain = run()
+    assert plain[0].returncode == 0 and plain[2]
+    done, said, mail = run(*line.split(" "))
+    if what == "refused":
+        assert done.returncode == 64 and done.stderr.startswith(b"sendmail: -") and done.stderr.count(b"\n") == 1
+        assert not said
+    else:
+        assert done.returncode == 0, done
+    if what == "no effect":
+        assert (said, mail, done.stderr) == (plain[1], plain[2], b"")
+    if what == "yes" and line not in ("--", "-bm", "-bi", "-I", "-r me@x.example", "-bs"):
+        assert (said, mail, done.stdout, done.stderr) != (plain[1], plain[2], b"", b"")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["sendmail", "sendoff", "submit"]
