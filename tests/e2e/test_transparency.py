@@ -109,11 +109,11 @@ def arrived(sink, senders):
 
     def look():
         for path in folder.iterdir() if folder.exists() else []:
-            if path.name in seen:
+            body = sink.maildir / "new" / path.stem
+            if path.name in seen or path.suffix != ".json" or not body.exists():
                 continue
             seen.add(path.name)
-            envelope = json.loads(path.read_text())
-            body = next(iter((sink.maildir / "new").glob(path.stem + "*"))).read_bytes()
+            envelope, body = json.loads(path.read_text()), body.read_bytes()
             number = int(re.match(r"m(\d+)@", envelope["sender"] or envelope["recipients"][0]).group(1))
             (mails if envelope["sender"] else reports)[number] = body
         return len(mails) + len(reports) >= senders
@@ -160,6 +160,17 @@ def unqualified(raw):
                   lambda field: field.group().replace(DOMAIN, b""), raw[:end]) + raw[end:]
 
 
+def after_rules(sent):
+    """What follows the fields in front."""
+    mailbox = re.match(rb">*From [^\r\n]*\r?\n", sent)
+    rest = sent[mailbox.end():] if mailbox and FIELD.match(sent[mailbox.end():]) else sent
+    end, blank, names = header_of(rest)
+    prefix = b"X-Mailbox-Line: " + mailbox.group() if rest is not sent else b""
+    if blank is False or (not names and not blank):
+        rest = rest[:end] + b"\r\n" + rest[end:]
+    return prefix + rest
+
+
 def check_transparent(name, sent, got):
     """All that may differ:
 
@@ -170,13 +181,8 @@ def check_transparent(name, sent, got):
     - where the header ends without an empty line although something follows, or there is none, there is one;
     - to a header of more than 256 KB only Received is added.
     """
-    mailbox = re.match(rb">*From [^\r\n]*\r?\n", sent)
-    rest = sent[mailbox.end():] if mailbox and FIELD.match(sent[mailbox.end():]) else sent
-    prefix = b"X-Mailbox-Line: " + mailbox.group() if rest is not sent else b""
-    end, blank, names = header_of(rest)
-    if blank is False or (not names and not blank):
-        rest = rest[:end] + b"\r\n" + rest[end:]
-    rest = prefix + rest
+    rest = after_rules(sent)
+    end, _, names = header_of(rest)
     assert DOMAIN not in sent
     if not got.endswith(rest):
         got = unqualified(got)
@@ -285,3 +291,123 @@ def test_real_messages_by_sendmail(relay, real_messages):
     agent, sink = relay
     check_all(agent, sink, real_messages, lambda n, raw: by_sendmail(agent, n, raw.replace(b"\r\n", b"\n")),
               by_data_of_sendmail)
+
+
+# ---------------------------------------------------------------- converted
+
+
+SEVEN = ("--without", "8BITMIME", "--without", "BINARYMIME")
+EIGHT = ("--without", "BINARYMIME")
+
+
+def leaves(raw):
+    """What a reader gets of every part: what its header says of the content, and the bytes, decoded."""
+    out = []
+
+    def walk(part):
+        said = [(k.lower(), str(v)) for k, v in part.items() if k.lower().startswith("content-")
+                and k.lower() != "content-transfer-encoding" and "unknown-8bit" not in str(v)]
+        if part.is_multipart():
+            out.append((part.get_content_type(), said))
+            for inner in part.get_payload():
+                walk(inner)
+        else:
+            out.append((part.get_content_type(), part.get_filename(), said, part.get_payload(decode=True)))
+
+    walk(email.message_from_bytes(raw, policy=email.policy.compat32))
+    return out
+
+
+def forbidden(raw, seven):
+    """What such a server must not get, in a line behind the header."""
+    body = raw[header_of(raw)[0]:]
+    if re.search(rb"\r(?!\n)|(?<!\r)\n|\0", body):
+        return "NUL or a bare line end"
+    if seven and re.search(rb"[\x80-\xff]", body):
+        return "a byte above 127"
+    if any(len(line) > 998 for line in body.split(b"\r\n")):
+        return "a long line"
+    return None
+
+
+def is_reason(report):
+    return re.search(rb"5\.6\.3 .*(signed or encrypted|must not be encoded|cannot be split|too deeply|too many parts|NUL)",
+                     report.replace(b"\r\n", b" "))
+
+
+# Bytes above 127 in the header of a part, which nobody may change.
+EIGHT_BIT_HEADERS = {"mime-bad-8bit-filename.raw"}
+# Text that is labelled base64 and is none: it can be read now. And what Python cannot read.
+INCOMPARABLE = {"text, labelled base64", "1,000 levels"}
+
+
+def check_converted(sink, sent, seven, cannot=()):
+    """Each arrives and says the same (perhaps with a line end at its end), or its sender is told why it cannot."""
+    mails, reports = arrived(sink, len(sent))
+    for number, (name, raw) in enumerate(sent):
+        if number in reports:
+            assert is_reason(reports[number]), f"{name}: {reports[number]!r}"
+            assert name in cannot, f"{name}: {reports[number]!r}"
+            continue
+        assert name not in cannot, f"{name} was sent"
+        got = mails[number]
+        left = forbidden(got, seven and name not in EIGHT_BIT_HEADERS)
+        assert not left, f"{name}: {left} in\n{got[:3000]!r}"
+        if name in INCOMPARABLE:
+            continue
+        raw = b"X: x\r\n" + after_rules(raw)
+        assert leaves(got) in (leaves(raw), leaves(ended(raw))), \
+            f"{name}: says something else\n{raw[:3000]!r}\n--\n{got[:3000]!r}"
+
+
+@pytest.fixture
+def narrow(scratch):
+    def start(*options):
+        sink = Sink(scratch, *options, tls="none", auth=None)
+        return Agent(scratch, sink.smarthost()).start(), sink
+
+    return start
+
+
+# It must change and cannot.
+SIGNED = {"signed"}
+
+
+def hand_in(agent, messages, how):
+    for number, (name, raw) in enumerate(messages):
+        assert how(number, raw).startswith("250"), name
+
+
+def test_torture_for_a_seven_bit_server(narrow):
+    agent, sink = narrow(*SEVEN)
+    messages = without_nul(torture.fixed())
+    hand_in(agent, messages, Client(agent).data)
+    check_converted(sink, [(name, by_data(raw)) for name, raw in messages], True, SIGNED)
+
+
+def test_real_messages_for_a_seven_bit_server(narrow, real_messages):
+    agent, sink = narrow(*SEVEN)
+    hand_in(agent, real_messages, Client(agent).data)
+    check_converted(sink, [(name, by_data(raw)) for name, raw in real_messages], True)
+
+
+def test_random_messages_for_a_seven_bit_server(narrow):
+    agent, sink = narrow(*SEVEN)
+    messages = random_messages(torture.random_message)
+    hand_in(agent, messages, Client(agent).data)
+    check_converted(sink, messages, True)
+
+
+@pytest.mark.parametrize("options", [SEVEN, EIGHT], ids=["seven", "eight"])
+def test_random_binary_messages_for_a_server_without_binarymime(narrow, options):
+    agent, sink = narrow(*options)
+    messages = random_messages(lambda rng: torture.random_message(rng, bare=True))
+    hand_in(agent, messages, bdat(Client(agent), b"BINARYMIME"))
+    check_converted(sink, messages, options is SEVEN)
+
+
+def test_torture_for_an_eight_bit_server(narrow):
+    agent, sink = narrow(*EIGHT)
+    messages = list(torture.fixed())
+    hand_in(agent, messages, bdat(Client(agent), b"BINARYMIME"))
+    check_converted(sink, messages, False)
