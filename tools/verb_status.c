@@ -107,6 +107,25 @@ static void show_advice(const struct status *status, const char *advice)
 		       look_text(advice, 0, cell, sizeof cell), look_colour(status->cli, LOOK_PLAIN));
 }
 
+/* Where others than this machine's users may come in. */
+static void show_listener(const json_t *row)
+{
+	const json_t *places = json_object_get(row, "places");
+	bool login = talk_bool(row, "login"), certificate = talk_bool(row, "certificate"),
+	     trust = talk_bool(row, "trust");
+	char cell[CELL_SIZE];
+
+	if (!login && !certificate && !talk_bool(row, "proxy"))
+		return;
+	printf("  open to %s%s%s%s at", trust ? "those that trust names" : "",
+	       trust && (login || certificate) ? ", and " : "", login ? "whoever logs in" : "",
+	       certificate ? login ? " or has a certificate" : "whoever has a certificate" : "");
+	for (size_t i = 0; i < json_array_size(places); i++)
+		printf(" %s", look_text(json_string_value(json_array_get(places, i)), 0, cell, sizeof cell));
+	printf(" (%s)%s\n", look_text(talk_text(row, "name"), 0, cell, sizeof cell),
+	       talk_bool(row, "proxy") ? ", behind a proxy" : "");
+}
+
 static void show_head(const struct status *status)
 {
 	enum look_colour colour;
@@ -128,6 +147,8 @@ static void show_head(const struct status *status)
 		printf("  offline since %s  %s\n",
 		       look_time((int64_t)number(status, "offline_since_ms"), status->now_ms, age),
 		       look_text(talk_text(status->whole, "offline_text"), 0, path, sizeof path));
+	for (size_t i = 0; i < json_array_size(json_object_get(status->whole, "listeners")); i++)
+		show_listener(json_array_get(json_object_get(status->whole, "listeners"), i));
 }
 
 static void show_if_any(const struct status *status, const char *key, const char *word)
@@ -313,6 +334,17 @@ static void show_dropped(const struct status *status)
 	}
 }
 
+/* Names that lead elsewhere than they should are found out late otherwise. */
+static void show_aliases(const struct status *status)
+{
+	const char *error = talk_text(status->whole, "aliases_error");
+	char cell[CELL_SIZE];
+
+	if (error[0])
+		printf("\nAliases: %s%s%s\n", look_colour(status->cli, LOOK_RED),
+		       look_text(error, 0, cell, sizeof cell), look_colour(status->cli, LOOK_PLAIN));
+}
+
 static void show_disk(const struct status *status)
 {
 	uint64_t used = number(status, "used_bytes"), max = number(status, "max_size_bytes"),
@@ -346,6 +378,7 @@ static void show(const struct status *status)
 		printf("\nAlso\n");
 	show_matters(status);
 	show_dropped(status);
+	show_aliases(status);
 	show_disk(status);
 	if (talk_bool(status->whole, "closed"))
 		printf("New mail is refused just now: a drain with --close is at work.\n");

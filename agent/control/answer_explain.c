@@ -5,14 +5,12 @@
 #include <sysexits.h>
 
 #include "base/cidr.h"
-#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "control/answers.h"
 #include "control/fields.h"
 #include "envelope.h"
 #include "identity.h"
-#include "names.h"
 #include "route.h"
 #include "trust.h"
 
@@ -253,10 +251,10 @@ static void tell_identity(struct client *client, const struct explain *e)
 
 static bool tell_names(struct client *client, struct explain *e)
 {
-	const char *error = client->room->names ? names_error(client->room->names) : "";
+	const char *error = names_error(client_names(client));
 
 	if (error[0] && identity_is_local(e->config, e->recipient))
-		say(client, "aliases", "no", &nowhere, "%s", error);
+		say(client, "aliases", "note", &nowhere, "%s", error);
 	switch (envelope_to(e->config, &e->from, e->aliases, e->recipient, &e->arena, &e->to)) {
 	case ENVELOPE_OK: return true;
 	case ENVELOPE_NOT_ALLOWED: break;
@@ -275,19 +273,6 @@ static bool tell_names(struct client *client, struct explain *e)
 		break;
 	}
 	return false;
-}
-
-static void read_names(struct client *client, struct explain *e)
-{
-	struct client_room *room = client->room;
-	struct buf told; /* the accepting side logs them */
-
-	if (!room->names)
-		room->names = names_new();
-	buf_init(&told, 64 * 1024);
-	names_refresh(room->names, e->config, clock_boot_ms(), &told);
-	buf_fini(&told);
-	e->aliases = names_aliases(room->names) ? aliases_ref(names_aliases(room->names)) : NULL;
 }
 
 /* ---------------------------------------------------------------- to whom, and which way? */
@@ -338,6 +323,7 @@ static enum client_step begin(struct client *client, struct explain *e)
 {
 	struct trust_peer peer;
 	enum envelope_verdict verdict;
+	const struct names *names;
 	const char *wrong;
 	bool is_in;
 
@@ -350,7 +336,8 @@ static enum client_step begin(struct client *client, struct explain *e)
 	if (wrong)
 		return client_fail(client, EX_USAGE, "usage", wrong);
 	fill_who(client, e, &peer);
-	read_names(client, e);
+	names = client_names(client);
+	e->aliases = names_aliases(names) ? aliases_ref(names_aliases(names)) : NULL;
 	is_in = tell_trust(client, e, &peer);
 	verdict = envelope_from(e->config, &e->who, e->sender, &e->from);
 	if (verdict == ENVELOPE_LONG) {

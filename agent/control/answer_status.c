@@ -3,6 +3,7 @@
 #include "control/answers.h"
 #include "control/census.h"
 #include "control/fields.h"
+#include "names.h"
 #include "route.h"
 
 struct status {
@@ -96,6 +97,31 @@ static void add_pause(json_t *object, struct client *client)
 	add(object, "paused_ms", is_paused ? (uint64_t)lane.paused_ms : 0);
 }
 
+/* Who is let in at each listener. */
+static json_t *listeners(const struct config *config)
+{
+	json_t *rows = json_array();
+
+	for (size_t i = 0; i < config->listener_count; i++) {
+		const struct config_listener *l = &config->listeners[i];
+		json_t *row = json_object(), *places = json_array();
+		bool has_login = l->auth != CONFIG_LOGIN_NONE, has_certificate = l->client_ca || l->client_pins.count;
+
+		if (l->socket)
+			json_array_append_new(places, fields_text(l->socket));
+		for (size_t k = 0; k < l->addresses.count; k++)
+			json_array_append_new(places, fields_text(l->addresses.list[k]));
+		json_object_set_new(row, "name", fields_text(l->name));
+		json_object_set_new(row, "places", places);
+		json_object_set_new(row, "trust", json_boolean(l->trust));
+		json_object_set_new(row, "login", json_boolean(has_login));
+		json_object_set_new(row, "certificate", json_boolean(has_certificate));
+		json_object_set_new(row, "proxy", json_boolean(l->proxy.count > 0));
+		json_array_append_new(rows, row);
+	}
+	return rows;
+}
+
 static json_t *whole(struct client *client, const struct census *census)
 {
 	json_t *object = json_pack("{s:s,s:s}", "type", "status", "version", SENDOFF_VERSION);
@@ -119,6 +145,8 @@ static json_t *whole(struct client *client, const struct census *census)
 	add_dropped(object, client);
 	json_object_set_new(object, "config", fields_text(config->file));
 	json_object_set_new(object, "directory", fields_text(config->queue.directory));
+	json_object_set_new(object, "aliases_error", fields_text(names_error(client_names(client))));
+	json_object_set_new(object, "listeners", listeners(config));
 	add(object, "routes", config->route_count);
 	add(object, "smarthosts", config->smarthost_count);
 	return object;

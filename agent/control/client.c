@@ -27,6 +27,19 @@ struct pending {
 	void *words;
 };
 
+const struct names *client_names(struct client *client)
+{
+	struct client_room *room = client->room;
+	struct buf told;
+
+	if (!room->names)
+		room->names = names_new();
+	buf_init(&told, 64 * 1024);
+	names_refresh(room->names, room->config, clock_boot_ms(), &told);
+	buf_fini(&told);
+	return room->names;
+}
+
 /* ---------------------------------------------------------------- output */
 
 bool client_has_room(const struct client *client)

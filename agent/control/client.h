@@ -90,6 +90,9 @@ void client_wake_in(struct client *client, int64_t ms);
 /* Lets the clients that have work do some of it, in turn. */
 void client_work(struct client_room *room);
 
+/* The aliases as their files are now. What is wrong with them the accepting side logs. */
+const struct names *client_names(struct client *client);
+
 /* True while more rows may be written in this step. */
 bool client_has_room(const struct client *client);
 /* Writes one object as a line; takes it. NULL (out of memory) is left out. */

@@ -1375,7 +1375,7 @@ static void explain_tells_each_rule_with_its_line(void **state)
 			    "rate note :0 at most 600 messages a minute\n"
 			    "sender note :0 <joe> has no domain: it gets this machine's name, <joe@laptop.test>\n"
 			    "identity note :0 no identity is about them: the sender stays <joe@laptop.test>\n"
-			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "aliases note :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
 			    "recipient alias aliases:2 ann@example.org all:41\n"
 			    "recipient alias aliases:2 joe@laptop.test all:41\n"
 			    "lane work\nlane home\naccepted\n");
@@ -1389,7 +1389,7 @@ static void explain_tells_each_rule_with_its_line(void **state)
 			    "identity yes a.conf:30 identity \"cron\": the sender is <alerts@example.com>\n"
 			    "from note a.conf:30 From becomes Alerts <alerts@example.com>; the old one is dropped\n"
 			    "route yes a.conf:30 identity \"cron\" chooses route \"all\"\n"
-			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "aliases note :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
 			    "recipient identity a.conf:30 me@example.com all:41\n"
 			    "lane work\nlane home\naccepted\n");
 }
@@ -1413,9 +1413,24 @@ static void explain_tells_what_would_be_refused(void **state)
 			    "submitter note :0 no submitter section is about them: any sender is allowed\n"
 			    "rate note :0 at most 600 messages a minute\n"
 			    "identity note :0 no identity is about them: the sender stays <>\n"
-			    "aliases no :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
+			    "aliases note :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
 			    "aliases no :0 in aliases the alias lost leads nowhere that can be read now\n"
 			    "refused\n");
+}
+
+static void status_tells_of_broken_aliases_and_open_listeners(void **state)
+{
+	const json_t *office_row;
+	json_t *lines;
+
+	write_rules(*state);
+	lines = ask(admin, "{\"v\":1,\"verb\":\"status\"}");
+	assert_non_null(strstr(text_of(row(lines, 0), "aliases_error"), "aliases:3: "));
+	office_row = json_array_get(json_object_get(row(lines, 0), "listeners"), 1);
+	assert_string_equal(text_of(office_row, "name"), "office");
+	assert_true(json_is_true(json_object_get(office_row, "login")));
+	assert_true(json_is_false(json_object_get(office_row, "trust")));
+	json_decref(lines);
 }
 
 static void explain_is_for_ones_own_mail(void **state)
@@ -1485,6 +1500,7 @@ int main(void)
 		TEST(too_many_clients_are_turned_away_with_a_word),
 		TEST(explain_tells_each_rule_with_its_line),
 		TEST(explain_tells_what_would_be_refused),
+		TEST(status_tells_of_broken_aliases_and_open_listeners),
 		TEST(explain_is_for_ones_own_mail),
 		TEST(explain_refuses_what_is_no_address),
 	};
