@@ -152,7 +152,7 @@ static int make_directories(struct agent *agent)
 
 static int bind_sockets(struct agent *agent)
 {
-	struct submission_setup submission = { .loop = agent->loop, .config = agent->config };
+	struct submission_setup submission = { .loop = agent->loop, .config = agent->config, .helper = agent->helper };
 	struct control_setup control = {
 		.loop = agent->loop, .config = agent->config, .inherited_fd = -1, .reload = reload_config, .arg = agent
 	};

@@ -2,6 +2,7 @@
 
 #include "base/mem.h"
 #include "submission/draft.h"
+#include "submission/login.h"
 
 static void set_limits(struct server_config *server, const struct config *config)
 {
@@ -45,6 +46,9 @@ struct policy *policy_new(struct config *config, const struct config_listener *l
 		policy->server.features |= SERVER_STARTTLS;
 	policy->server.newline =
 		listener->bare_newline == CONFIG_BARE_REFUSE ? SERVER_NEWLINE_REFUSE : SERVER_NEWLINE_NORMALIZE;
+	policy->server.mechanisms = login_mechanisms(listener);
+	if (policy->server.mechanisms)
+		policy->server.features |= SERVER_AUTH;
 	policy->server.allow_bare_local_parts = true;
 	policy->server.ask_mail = true;
 	policy->server.ask_rcpt = true;
@@ -70,7 +74,5 @@ void policy_unref(struct policy *policy)
 
 bool policy_takes_proofs(const struct policy *policy)
 {
-	const struct config_listener *listener = policy->listener;
-
-	return listener->auth != CONFIG_LOGIN_NONE || listener->client_ca || listener->client_pins.count;
+	return policy->server.mechanisms != 0;
 }

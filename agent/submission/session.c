@@ -26,6 +26,7 @@ struct session {
 	struct conn *conn;
 	struct server *engine; /* NULL as long as the peer is not known, or may not speak yet */
 	struct intake *intake;
+	struct login *login; /* the answer that AUTH waits for, or NULL */
 	struct caller caller;
 	char *client; /* whose connections are counted, or NULL */
 	char *tls;    /* facts for the trace, or NULL */
@@ -48,6 +49,7 @@ static void session_free(struct session *s)
 	struct session_shared *shared = s->shared;
 
 	conn_free(s->conn);
+	login_cancel(s->login);
 	server_free(s->engine);
 	intake_abandon(s->intake);
 	buf_fini(&s->held);
@@ -72,6 +74,8 @@ static void session_finish(struct session *s)
 	conn_finish(conn, LINGER_MS);
 	session_free(s);
 }
+
+static void run(struct session *s);
 
 /* ---------------------------------------------------------------- actions */
 
@@ -228,6 +232,23 @@ static void refresh_tls(struct session *s)
 	}
 }
 
+static void on_login(void *arg)
+{
+	struct session *s = arg;
+
+	s->login = NULL;
+	run(s);
+}
+
+static void ask_auth(struct session *s)
+{
+	struct login_asker asker = {
+		.listener = s->policy->listener, .source = s->client, .ready = on_login, .arg = s
+	};
+
+	s->login = login_ask(s->shared->logins, &asker, s->engine, s->action.auth);
+}
+
 static bool start_tls(struct session *s)
 {
 	refresh_tls(s);
@@ -250,9 +271,7 @@ static enum after do_action(struct session *s)
 		return conn_write(s->conn, s->action.bytes.data, s->action.bytes.len) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_ASK_MAIL: ask_mail(s); return AFTER_GO_ON;
 	case SERVER_ASK_RCPT: ask_rcpt(s); return AFTER_GO_ON;
-	case SERVER_ASK_AUTH: /* not offered */
-		server_refuse(s->engine, (struct server_reply){ 504, "5.5.4", "AUTH is not available here" });
-		return AFTER_GO_ON;
+	case SERVER_ASK_AUTH: ask_auth(s); return AFTER_GO_ON;
 	case SERVER_BODY: return do_body(s) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_STORE: return do_store(s) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_ABORT: intake_drop(s->intake); return AFTER_GO_ON;
@@ -375,9 +394,11 @@ static void tell_engine(struct session *s)
 	uint8_t binding[TLS_BINDING_LEN];
 	bool is_bound = conn_is_tls(s->conn) && tls_channel_binding(conn_tls(s->conn), binding);
 
-	server_know(s->engine, &(struct server_facts){ .is_local = !s->is_tcp || conn_is_loopback(s->conn),
-						       .user = s->caller.certificate,
-						       .binding = span_of(binding, is_bound ? sizeof(binding) : 0) });
+	server_know(s->engine,
+		    &(struct server_facts){ .is_local = !s->is_tcp || conn_is_loopback(s->conn),
+					    .mechanisms = login_mechanisms_now(s->shared->logins, s->policy->listener),
+					    .user = s->caller.certificate,
+					    .binding = span_of(binding, is_bound ? sizeof(binding) : 0) });
 }
 
 static void on_secure(struct session *s)

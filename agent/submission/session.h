@@ -17,6 +17,7 @@
 #include "queue/queue.h"
 #include "smtp/server.h"
 #include "submission/limits.h"
+#include "submission/login.h"
 #include "submission/policy.h"
 
 /* What all sessions share. */
@@ -26,6 +27,7 @@ struct session_shared {
 	struct config *config; /* the newest; routes and aliases are its, whatever a session began with */
 	struct limits *limits;
 	struct names *names;
+	struct login_set *logins;
 	struct list sessions;
 	uint32_t count, tcp_count;
 	uint64_t accepted;

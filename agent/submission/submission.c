@@ -194,6 +194,7 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 					     .config = s->config,
 					     .limits = limits_new(),
 					     .names = names_new(),
+					     .logins = login_set_new(setup->loop, setup->helper),
 					     .gone = on_gone,
 					     .arg = s };
 	list_init(&s->shared.sessions);
@@ -296,6 +297,7 @@ void submission_stop(struct submission *s, void (*done)(void *arg), void *arg)
 	close_listens(s);
 	drop_free(s->drop);
 	s->drop = NULL;
+	login_set_hurry(s->shared.logins);
 	session_shut_down_all(&s->shared);
 	post_if_stopped(s);
 }
@@ -313,6 +315,7 @@ void submission_free(struct submission *s)
 	mem_free(s->entrances);
 	limits_free(s->shared.limits);
 	names_free(s->shared.names);
+	login_set_free(s->shared.logins);
 	loop_task_stop(&s->stopped);
 	config_unref(s->config);
 	mem_free(s);

@@ -11,6 +11,7 @@
 
 #include "base/buf.h"
 #include "config.h"
+#include "helper/helper.h"
 #include "net/loop.h"
 #include "queue/queue.h"
 #include "traffic.h"
@@ -21,6 +22,7 @@ struct submission_setup {
 	struct loop *loop;
 	struct queue *queue;   /* may be set later, before submission_start() */
 	struct config *config; /* takes a reference of its own */
+	struct helper *helper; /* checks passwords; NULL: nobody does */
 };
 
 /* Binds every listener (inherited sockets by name first), so that privileges can be given up after it. NULL: `why`

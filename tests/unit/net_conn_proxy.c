@@ -94,8 +94,7 @@ static void a_header_that_comes_byte_by_byte_does_not_keep_the_loop_busy(void **
 	}
 	assert_true(PUMP(loop, end.got.len == 1, 2000));
 	assert_string_equal(conn_peer_host(end.conn), "2001:db8::7");
-	end_fini(&end);
-	close(client);
+	teardown(NULL);
 	setup(NULL);
 	put(SPAN("PROXY"));
 	assert_true(PUMP(loop, conn_input(end.conn).len == 5, 2000));

@@ -28,7 +28,7 @@ static const char *any[] = { "*" }, *here[] = { "127.0.0.1/32" }, *any_port[] = 
 		  *networks[] = { "192.0.2.0/24" };
 
 struct bench {
-	char dir[64], socket[96], queue_dir[96], aliases[96];
+	char dir[64], socket[96], queue_dir[96], aliases[96], users[96];
 	struct config config;
 	struct config_listener listeners[3]; /* local; balanced, behind a proxy; office, for those who log in */
 	int ports[3];                        /* of those over TCP */
@@ -114,6 +114,7 @@ static int set_up(void **state)
 	assert_non_null(mkdtemp(bench->dir));
 	snprintf(bench->socket, sizeof(bench->socket), "%s/submit", bench->dir);
 	snprintf(bench->queue_dir, sizeof(bench->queue_dir), "%s/queue", bench->dir);
+	snprintf(bench->users, sizeof(bench->users), "%s/users", bench->dir);
 	queue.directory = bench->queue_dir;
 	bench->listeners[0] = (struct config_listener){
 		.name = "local", .socket = bench->socket, .socket_mode = 0600, .trust = true
@@ -121,9 +122,11 @@ static int set_up(void **state)
 	bench->listeners[1] = (struct config_listener){
 		.name = "balanced", .addresses = { any_port, 1 }, .proxy = { here, 1 }, .trust = true
 	};
-	bench->listeners[2] = (struct config_listener){
-		.name = "office", .addresses = { any_port, 1 }, .auth = CONFIG_LOGIN_OPTIONAL, .trust = true
-	};
+	bench->listeners[2] = (struct config_listener){ .name = "office",
+							.addresses = { any_port, 1 },
+							.auth = CONFIG_LOGIN_OPTIONAL,
+							.users = bench->users,
+							.trust = true };
 	bench->submitter = (struct config_submitter){ .name = "web", .at = { "sendoff.conf", 7 } };
 	bench->config = (struct config){
 		.references = 1,
@@ -971,6 +974,33 @@ static void a_stranger_is_greeted_where_it_may_log_in_and_can_do_nothing_else(vo
 	assert_int_equal(messages(bench), 0);
 }
 
+/* PLAIN of "joe", with a password that no file has. */
+#define AUTH_JOE "AUTH PLAIN AGpvZQBzZWNyZXQ=\r\n"
+
+static void logins_that_cannot_be_checked_wait_for_a_better_time(void **state)
+{
+	struct bench *bench = *state;
+	int fd = dial_tcp(bench, 2);
+	const char *said;
+
+	hear(bench, fd, "220 ");
+	/* There is no users file, and no helper. */
+	said = talk(bench, fd, "EHLO client\r\n" AUTH_JOE "MAIL FROM:<a@example.org>\r\n");
+	assert_non_null(strstr(said, "\r\n250-AUTH "));
+	assert_non_null(strstr(said, "454 4.7.0 "));
+	assert_non_null(strstr(said, "530 5.7.0 "));
+	close(fd);
+}
+
+static void where_nobody_has_a_name_auth_is_not_offered(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	assert_non_null(strstr(talk(bench, fd, AUTH_JOE), "50"));
+	close(fd);
+}
+
 static void where_trust_does_not_count_nobody_gets_in_by_it(void **state)
 {
 	struct bench *bench = *state;
@@ -1023,6 +1053,8 @@ int main(void)
 		WITH_BENCH(who_sends_no_header_hears_nothing),
 		WITH_BENCH(only_listed_proxies_are_believed),
 		WITH_BENCH(a_stranger_is_greeted_where_it_may_log_in_and_can_do_nothing_else),
+		WITH_BENCH(logins_that_cannot_be_checked_wait_for_a_better_time),
+		WITH_BENCH(where_nobody_has_a_name_auth_is_not_offered),
 		WITH_BENCH(where_trust_does_not_count_nobody_gets_in_by_it),
 		WITH_BENCH(garbage_never_ends_the_agent),
 	};
