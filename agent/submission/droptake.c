@@ -212,8 +212,6 @@ static struct intake_session describe(struct droptake *t)
 		.protocol = server_protocol(t->engine),
 		.now_ms = loop_now_ms(shared->loop),
 		.wall_ms = loop_wall_ms(shared->loop),
-		.state = t->setup.state,
-		.state_value = t->setup.mark(t->setup.arg, t->next, t->next == t->rcpts),
 	};
 }
 
@@ -248,6 +246,8 @@ static bool do_action(struct droptake *t)
 			server_fail_body(t->engine, reply);
 		break;
 	case SERVER_STORE:
+		about.state = t->setup.state;
+		about.state_value = t->setup.mark(t->setup.arg, t->next, t->next == t->rcpts);
 		verdict = intake_store(t->intake, &about, envelope, &reply);
 		if (verdict == INTAKE_REFUSED)
 			server_refuse(t->engine, reply);
