@@ -41,6 +41,36 @@ static const struct row {
 	{ "no body and no line end", "Date: d\r\nFrom: f", RECEIVED ID "Date: d\r\nFrom: f" },
 	{ "line that is no field ends the header", "Date: d\r\noops\r\nFrom: f\r\n\r\nbody\r\n",
 	  RECEIVED FROM ID "Date: d\r\n\r\noops\r\nFrom: f\r\n\r\nbody\r\n" },
+	{ "a mailbox line", "From joe Mon Jan  1\r\nDate: d\r\nFrom: f\r\nMessage-ID: <m>\r\n\r\nbody\r\n",
+	  RECEIVED "X-Mailbox-Line: From joe Mon Jan  1\r\nDate: d\r\nFrom: f\r\nMessage-ID: <m>\r\n\r\nbody\r\n" },
+	{ "a quoted mailbox line", ">>From joe\r\nDate: d\r\n",
+	  RECEIVED FROM ID "X-Mailbox-Line: >>From joe\r\nDate: d\r\n" },
+	{ "a body that begins like a mailbox", "From now on it rains.\r\n\r\nDate: d\r\n",
+	  RECEIVED DATE FROM ID "\r\nFrom now on it rains.\r\n\r\nDate: d\r\n" },
+	{ "a body that begins like a mailbox, and goes on", "From now on\r\nit rains.\r\n",
+	  RECEIVED DATE FROM ID "\r\nFrom now on\r\nit rains.\r\n" },
+	{ "only a mailbox line", "From joe\r\n", RECEIVED DATE FROM ID "\r\nFrom joe\r\n" },
+	{ "half a mailbox line", "From joe", RECEIVED DATE FROM ID "\r\nFrom joe" },
+	{ "the start of one", ">Fro", RECEIVED DATE FROM ID "\r\n>Fro" },
+	{ "a From with a blank before its colon", "From : f\r\nDate: d\r\n", RECEIVED ID "From : f\r\nDate: d\r\n" },
+	{ "a resent message", "Resent-From: r\r\nSubject: s\r\n\r\n",
+	  RECEIVED "Resent-" DATE "Resent-" ID "Resent-From: r\r\nSubject: s\r\n\r\n" },
+	{ "a resent message of nobody", "Resent-To: r\r\nDate: d\r\n\r\n",
+	  RECEIVED "Resent-" DATE "Resent-" FROM "Resent-" ID "Resent-To: r\r\nDate: d\r\n\r\n" },
+	{ "a resent message that lacks nothing",
+	  "Resent-Message-ID: <r>\r\nResent-Date: r\r\nResent-From: r\r\nSubject: s\r\n\r\n",
+	  RECEIVED "Resent-Message-ID: <r>\r\nResent-Date: r\r\nResent-From: r\r\nSubject: s\r\n\r\n" },
+	{ "fields of one name", "Date: a\r\nFrom: a\r\nMessage-ID: a\r\nDate: b\r\nFrom: b\r\nMessage-ID: b\r\n\r\n",
+	  RECEIVED "Date: a\r\nFrom: a\r\nMessage-ID: a\r\nDate: b\r\nFrom: b\r\nMessage-ID: b\r\n\r\n" },
+	{ "bare line ends", "Date: d\nFrom: f\nMessage-ID: m\n\nbody\n",
+	  RECEIVED "Date: d\nFrom: f\nMessage-ID: m\n\nbody\n" },
+	{ "a bare CR", "Date: d\rFrom: f\r\n\r\n", RECEIVED FROM ID "Date: d\rFrom: f\r\n\r\n" },
+	{ "a binary body", "Date: d\r\nFrom: f\r\nMessage-ID: m\r\n\r\n\n\r\r\n.\n\xff\n",
+	  RECEIVED "Date: d\r\nFrom: f\r\nMessage-ID: m\r\n\r\n\n\r\r\n.\n\xff\n" },
+	{ "a line of blanks goes on with the header", "Date: d\r\n \t\r\nFrom: f\r\nMessage-ID: m\r\n\r\n",
+	  RECEIVED "Date: d\r\n \t\r\nFrom: f\r\nMessage-ID: m\r\n\r\n" },
+	{ "blanks in front of everything", " Date: d\r\nFrom: f\r\n",
+	  RECEIVED DATE FROM ID "\r\n Date: d\r\nFrom: f\r\n" },
 	{ "fields in the body do not count", "Subject: s\r\n\r\nDate: d\r\nFrom: f\r\n",
 	  RECEIVED DATE FROM ID "Subject: s\r\n\r\nDate: d\r\nFrom: f\r\n" },
 	{ "bytes of all kinds", "Subject: \xff\r\nDate: d\r\nFrom: f\r\nMessage-ID: <m>\r\n\r\n\xff\x01\r\n",
@@ -151,6 +181,121 @@ static void no_text_from_outside_starts_a_line(void **state)
 	assert_true(strlen(text) < 1000);
 }
 
+static void no_text_from_outside_ends_a_comment_or_a_word(void **state)
+{
+	const char *evil = "a) (b\\ ; <c> \"d";
+	char text[8192];
+
+	(void)state;
+	received(
+		(struct fixup_options){
+			.helo = evil, .peer = evil, .protocol = evil, .tls = evil, .user = evil, .recipient = "a> (b" },
+		text, sizeof(text));
+	assert_non_null(strstr(text, "Received: from a???b?????c???d (a? ?b? ; <c> \"d)\r\n\tby host.example (Sendoff) "
+				     "with a???b?????c???d id 0abc\r\n\t(a? ?b? ; <c> \"d)\r\n\t(a? ?b? ; <c> \"d)\r\n"
+				     "\tfor <a???b>;\r\n"));
+	received((struct fixup_options){ .recipient = "\"a> (b\"@c", .user = "uid 1000" }, text, sizeof(text));
+	assert_non_null(strstr(text, "\r\n\t(uid 1000)\r\n\tfor <\"a> (b\"@c>;\r\n"));
+}
+
+static void a_new_message_id_may_have_a_domain_of_its_own(void **state)
+{
+	struct fixup_options o = plain;
+	struct fixup_facts facts;
+	struct buf all;
+
+	(void)state;
+	o.no_trace = true;
+	o.add_date = false;
+	o.from = NULL;
+	o.id_domain = "example.org";
+	buf_init(&all, 1000);
+	run(&o, SPAN("A: b\r\n"), 100, &all, &facts);
+	assert_string_equal(buf_cstr(&all), "Message-ID: <0abc@example.org>\r\nA: b\r\n");
+	buf_clear(&all);
+	o.id_domain = "x> y";
+	run(&o, SPAN("A: b\r\n"), 100, &all, &facts);
+	assert_string_equal(buf_cstr(&all), "Message-ID: <0abc@x??y>\r\nA: b\r\n");
+	buf_fini(&all);
+}
+
+static void nul_in_a_header_is_told_and_stays(void **state)
+{
+	static const struct {
+		struct span in;
+		bool has_nul;
+	} messages[] = { { SPAN("Date: d\r\nX: a\0b\r\n\r\nbody"), true },
+			 { SPAN("Date: d\r\n\r\nbo\0dy"), false },
+			 { SPAN("no header \0\r\n"), false } };
+	struct fixup_options o = { .hostname = "h", .id = "i", .no_trace = true };
+
+	(void)state;
+	for (size_t i = 0; i < 3; i++) {
+		for (size_t piece = 1; piece < 30; piece++) {
+			struct fixup_facts facts;
+			struct buf all;
+
+			buf_init(&all, 1000);
+			run(&o, messages[i].in, piece, &all, &facts);
+			assert_int_equal(facts.has_nul, messages[i].has_nul);
+			assert_memory_equal(all.data + (facts.no_header ? 2 : 0), messages[i].in.data,
+					    messages[i].in.len);
+			buf_fini(&all);
+		}
+	}
+}
+
+static void a_long_line_is_no_mailbox_line(void **state)
+{
+	struct fixup_options o = { .hostname = "h", .id = "i", .no_trace = true };
+	char text[1200];
+
+	(void)state;
+	for (size_t len = 990; len < 1010; len++) {
+		for (size_t piece = 100; piece < 2000; piece += 450) {
+			struct fixup_facts facts;
+			struct buf all;
+
+			memset(text, 'x', sizeof(text));
+			memcpy(text, "From joe ", 9);
+			memcpy(text + len - 2, "\r\nA: b\r\n\r\n", 10);
+			buf_init(&all, 4000);
+			run(&o, span_of(text, len + 8), piece, &all, &facts);
+			assert_int_equal(facts.no_header, len > 998);
+			assert_int_equal(facts.added_bytes, len > 998 ? 2 : 16);
+			buf_fini(&all);
+		}
+	}
+}
+
+/* RFC 5322, 2.1.1 is for who writes a message, not for who passes it on. */
+static void long_lines_and_long_fields_stay(void **state)
+{
+	static const size_t lengths[] = { 997, 998, 999, 1000, 4096, 65535, 65536, 200000 };
+	struct fixup_options o = { .hostname = "h", .id = "i", .no_trace = true, .qualify = "host.example" };
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(lengths) / sizeof(lengths[0]); i++) {
+		struct fixup_facts facts;
+		struct buf in, all;
+
+		buf_init(&in, 1 << 20);
+		buf_init(&all, 1 << 20);
+		buf_append_str(&in, "Subject: ");
+		for (size_t k = 0; k < lengths[i]; k++)
+			buf_append_char(&in, 'x');
+		buf_append_str(&in, "\r\nX-Folded: a\r\n");
+		for (size_t k = 0; k < lengths[i] / 10; k++)
+			buf_append_str(&in, "\t b\r\n");
+		buf_append_str(&in, "\r\nbody\r\n");
+		run(&o, buf_span(&in), 8192, &all, &facts);
+		assert_int_equal(facts.header_too_long, in.len > FIXUP_HEADER_MAX);
+		assert_true(span_equals(buf_span(&in), buf_span(&all)));
+		buf_fini(&in);
+		buf_fini(&all);
+	}
+}
+
 static void facts_are_known_at_the_end_of_the_header(void **state)
 {
 	struct span in = SPAN("Received: 1\r\nReceived: 2\r\nAuto-Submitted:\r\n auto-generated; x\r\nBcc: b\r\n"
@@ -249,6 +394,11 @@ int main(void)
 		cmocka_unit_test(what_is_missing_is_added_in_front_and_the_rest_stays_byte_by_byte),
 		cmocka_unit_test(the_trace_field_says_where_the_message_came_from),
 		cmocka_unit_test(no_text_from_outside_starts_a_line),
+		cmocka_unit_test(no_text_from_outside_ends_a_comment_or_a_word),
+		cmocka_unit_test(a_new_message_id_may_have_a_domain_of_its_own),
+		cmocka_unit_test(nul_in_a_header_is_told_and_stays),
+		cmocka_unit_test(a_long_line_is_no_mailbox_line),
+		cmocka_unit_test(long_lines_and_long_fields_stay),
 		cmocka_unit_test(facts_are_known_at_the_end_of_the_header),
 		cmocka_unit_test(the_added_message_id_is_a_fact_too),
 		cmocka_unit_test(a_header_in_one_piece_is_not_copied),

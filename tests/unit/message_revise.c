@@ -210,6 +210,28 @@ static void a_header_that_would_become_too_long_stays_as_it_came(void **state)
 	free(text);
 }
 
+/* One field too much is enough: no half of the rules. */
+static void one_field_that_would_become_too_long_keeps_all_as_they_came(void **state)
+{
+	struct fixup_options o = options(QUALIFY);
+	struct fixup_facts facts;
+	struct buf in, all;
+
+	(void)state;
+	o.add_date = o.add_message_id = false;
+	buf_init(&in, 1 << 20);
+	buf_init(&all, 1 << 20);
+	buf_append_str(&in, "From: a\r\nTo: ");
+	for (int i = 0; i < 40000; i++)
+		buf_append_str(&in, "b,");
+	buf_append_str(&in, "\r\nCc: c\r\n\r\n");
+	facts = run(&o, buf_span(&in), 10000, &all);
+	assert_true(facts.is_given_up);
+	assert_true(span_equals(buf_span(&in), buf_span(&all)));
+	buf_fini(&in);
+	buf_fini(&all);
+}
+
 static void a_header_longer_than_what_is_read_is_under_no_rule(void **state)
 {
 	struct fixup_options o = options(QUALIFY | IDENTITY | TO);
@@ -284,6 +306,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(rules_change_their_fields_and_nothing_else),
 		cmocka_unit_test(a_header_that_would_become_too_long_stays_as_it_came),
+		cmocka_unit_test(one_field_that_would_become_too_long_keeps_all_as_they_came),
 		cmocka_unit_test(a_header_longer_than_what_is_read_is_under_no_rule),
 		cmocka_unit_test(ten_thousand_fields_are_all_changed),
 		cmocka_unit_test(text_of_rules_starts_no_line),
