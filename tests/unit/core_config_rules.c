@@ -480,7 +480,7 @@ static void most_of_the_internet_is_everything(void **state)
 {
 	static const char *most[128], *half[127], *twice[] = { "0.0.0.0/1", "0.0.0.0/1", "0.0.0.0/2" },
 						  *six[] = { "2000::/4", "3000::/5" }, *mapped[] = { "::/1" };
-	static char texts[256][16];
+	static char texts[256][24];
 	struct config_strings list;
 
 	(void)state;
