@@ -46,7 +46,7 @@ HOMES = {
     r"syslog\.h|systemd/.*": [r"agent/log(_\w+)?\.c"],
 }
 PLAIN = re.compile(  # the C library, the compiler and the kernel
-    r"(assert|complex|ctype|errno|fcntl|fenv|float|fnmatch|getopt|glob|grp|ifaddrs|inttypes|langinfo|libgen|limits|"
+    r"(assert|complex|ctype|dirent|errno|fcntl|fenv|float|fnmatch|getopt|glob|grp|ifaddrs|inttypes|langinfo|libgen|limits|"
     r"locale|malloc|math|mntent|netdb|poll|pwd|regex|resolv|sched|search|setjmp|shadow|signal|spawn|stdalign|stdarg|"
     r"stdatomic|stdbool|stddef|stdint|stdio|stdlib|string|strings|sysexits|termios|time|ucontext|unistd|utime|wchar|"
     r"wctype|utmp|endian|byteswap|error|err)\.h|(sys|net|netinet|arpa|linux|asm|bits)/\w+(/\w+)*\.h|"
