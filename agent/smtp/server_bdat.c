@@ -162,7 +162,7 @@ static void end_refused(struct server *s)
 /* True: out->bytes is to be handed out before the end. */
 static bool end_chunk(struct server *s, struct server_action *out)
 {
-	if (s->is_last_chunk && !is_binary(s)) {
+	if (s->is_last_chunk) {
 		out->bytes = dot_text_end(&s->dot);
 		s->envelope.body_bytes += out->bytes.len;
 		server_data_judge(s);

@@ -280,7 +280,8 @@ static bool decode_embedded(struct span *rest, struct buf *out)
 	return buf_append_char(out, (char)(0x80 | (c >> 6 & 0x3f))) && buf_append_char(out, (char)(0x80 | (c & 0x3f)));
 }
 
-/* utf-8-addr-xtext, and with SMTPUTF8 utf-8-addr-unitext, of an address (RFC 6533, 3). */
+/* utf-8-addr-xtext, and with SMTPUTF8, which alone lets a parameter hold such bytes, utf-8-addr-unitext of an address
+ * (RFC 6533, 3). */
 static bool decode_utf8_address(const struct server *s, struct span rest, struct buf *out)
 {
 	unsigned options = ADDRESS_UTF8 | (s->config->allow_bare_local_parts ? ADDRESS_BARE : 0);
@@ -295,9 +296,7 @@ static bool decode_utf8_address(const struct server *s, struct span rest, struct
 				return false;
 			continue;
 		}
-		if (c <= ' ' || c == '+' || c == '=' || c == 0x7f || (c >= 0x80 && !s->envelope.smtputf8))
-			return false;
-		if (!buf_append_char(out, (char)c))
+		if (c <= ' ' || c == '+' || c == '=' || c == 0x7f || !buf_append_char(out, (char)c))
 			return false;
 		rest = span_from(rest, 1);
 	}
