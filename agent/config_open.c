@@ -152,14 +152,26 @@ void config_open_proxy(struct config_load *load, const struct config_listener *l
 			     "proxy: anybody could say to be anybody - list only the addresses of your own proxies");
 }
 
+static bool is_inside_any(const struct cidr *net, const struct config_strings *list)
+{
+	for (size_t i = 0; i < list->count; i++) {
+		struct cidr outer;
+
+		if (cidr_parse(span_str(list->list[i]), &outer) && is_inside(net, &outer))
+			return true;
+	}
+	return false;
+}
+
 /* The first network of trust that somebody else can seem to be in, where a proxy of the container's host forwards its
- * ports: with rootless ports from loopback, else from the bridge's gateway, which has a private address. */
-static const char *seeming(const struct config_strings *list)
+ * ports: with rootless ports from loopback, else from the bridge's gateway, which has a private address. Whoever comes
+ * from `proxies` has to say for whom. */
+static const char *seeming(const struct config_strings *list, const struct config_strings *proxies)
 {
 	for (size_t i = 0; i < list->count; i++) {
 		struct cidr net, range;
 
-		if (!cidr_parse(span_str(list->list[i]), &net))
+		if (!cidr_parse(span_str(list->list[i]), &net) || is_inside_any(&net, proxies))
 			continue;
 		for (size_t k = 0; k < sizeof(private) / sizeof(private[0]); k++)
 			if (cidr_parse(span_str(private[k]), &range) &&
@@ -198,7 +210,7 @@ void config_open_listener(struct config_load *load, const struct config_listener
 	const struct config_at *at = config_check_at(load, l, "address", &l->at),
 			       *said = config_where(load, l, "trust");
 	bool has_login = l->auth != CONFIG_LOGIN_NONE || l->client_ca || l->client_pins.count;
-	const char *whose = l->trust && l->proxy.count == 0 && load->is_container ? seeming(networks) : NULL;
+	const char *whose = l->trust && load->is_container ? seeming(networks, &l->proxy) : NULL;
 
 	if (!has_login && l->trust && !trusts_somebody_outside(networks))
 		config_error(load, at,
@@ -209,14 +221,13 @@ void config_open_listener(struct config_load *load, const struct config_listener
 		config_error(load, at,
 			     "address \"%s\" is in a container, and whoever forwards its ports can make strangers look "
 			     "as if they came from \"%s\", which trust.networks lets in - use auth = required, or "
-			     "proxy, or say trust = yes here if no stranger can reach it",
+			     "list it in proxy, or say trust = yes here if no stranger can reach it",
 			     first_open(l), whose);
 	else if (whose)
-		config_warn(
-			load, said,
-			"listener \"%s\" trusts \"%s\" in a container: whoever forwards its ports can make "
-			"strangers look as if they came from there - auth = required or proxy would tell them apart",
-			l->name, whose);
+		config_warn(load, said,
+			    "listener \"%s\" trusts \"%s\" in a container: whoever forwards its ports can make "
+			    "strangers look as if they came from there - auth = required would tell them apart",
+			    l->name, whose);
 }
 
 /* Docker, podman, systemd-nspawn; and for others what stands in the control group of the first process. */

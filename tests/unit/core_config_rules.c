@@ -171,29 +171,34 @@ static const struct row {
 	{ .text = OPEN " }\n" HOMES,
 	  .errors =
 		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "
-		  "as if they came from \"127.0.0.0/8\", which trust.networks lets in - use auth = required, or proxy, or say "
+		  "as if they came from \"127.0.0.0/8\", which trust.networks lets in - use auth = required, or list it in proxy, or say "
 		  "trust = yes here if no stranger can reach it\n",
 	  .is_container = true },
 	{ .text = OPEN " }\ntrust { networks = {\"172.17.0.1\"} }\n",
 	  .errors =
 		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "
-		  "as if they came from \"172.17.0.1\", which trust.networks lets in - use auth = required, or proxy, or say "
+		  "as if they came from \"172.17.0.1\", which trust.networks lets in - use auth = required, or list it in proxy, or say "
 		  "trust = yes here if no stranger can reach it\n",
 	  .is_container = true },
 	{ .text = OPEN " auth = optional users = \"^/users\" }\n",
 	  .errors =
 		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "
-		  "as if they came from \"127.0.0.0/8\", which trust.networks lets in - use auth = required, or proxy, or say "
+		  "as if they came from \"127.0.0.0/8\", which trust.networks lets in - use auth = required, or list it in proxy, or say "
 		  "trust = yes here if no stranger can reach it\n",
 	  .is_container = true },
 	{ .text = OPEN "\n trust = yes }\n" HOMES,
 	  .warnings =
 		  "a.conf:2: warning: listener \"o\" trusts \"127.0.0.0/8\" in a container: whoever forwards its ports can make "
-		  "strangers look as if they came from there - auth = required or proxy would tell them apart\n",
+		  "strangers look as if they came from there - auth = required would tell them apart\n",
 	  .is_container = true },
 	{ .text = OPEN " auth = required users = \"^/users\" }\n" HOMES, .is_container = true },
 	{ .text = OPEN " auth = optional users = \"^/users\" trust = no }\n" HOMES, .is_container = true },
-	{ .text = OPEN " proxy = {\"192.0.2.2\"} }\n" HOMES, .is_container = true },
+	{ .text = OPEN " proxy = {\"127.0.0.0/8\", \"172.17.0.1\"} }\n" HOMES, .is_container = true },
+	{ .text = OPEN " proxy = {\"192.0.2.2\"} }\n" HOMES,
+	  .errors =
+		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "
+		  "as if they came from \"127.0.0.0/8\", which trust.networks lets in - use auth = required, or list it in proxy, or say trust = yes here if no stranger can reach it\n",
+	  .is_container = true },
 	{ .text = "listener l { address = \"127.0.0.1:25\" }\n", .is_container = true },
 	{ .text = OPEN " }\n" HOMES },
 	/* proxies */
