@@ -1,5 +1,6 @@
 #include "message/aliases.h"
 
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -367,10 +368,13 @@ static const struct list *find(const struct aliases *a, const char *name)
 
 enum mark { NEW, OPEN, CLOSED };
 
+enum { SLOTS = 2048 }; /* a power of two, and well above ALIASES_TARGETS */
+
 struct walk {
 	const struct aliases *a;
 	struct aliases_result *out;
-	unsigned char *marks; /* of each list: enum mark */
+	uint16_t slots[SLOTS]; /* targets found, 1 for the first, by the hash of their local part */
+	unsigned char *marks;  /* of each list: enum mark */
 	bool is_many;
 };
 
@@ -386,18 +390,31 @@ static bool same(const char *a, const char *b)
 	return address_equals(left, right);
 }
 
+/* Of what two addresses of one mailbox have in common byte by byte, but for case. */
+static size_t hash(const char *text)
+{
+	struct span local = address_local(span_str(text));
+	uint32_t h = 2166136261u; /* FNV-1a */
+
+	for (size_t i = 0; i < local.len; i++)
+		h = (h ^ (unsigned char)span_lower(local.data[i])) * 16777619u;
+	return h;
+}
+
 static void arrive(struct walk *w, const char *file, const struct target *target)
 {
 	struct aliases_result *out = w->out;
+	size_t slot = hash(target->text) % SLOTS;
 
-	for (size_t i = 0; i < out->count; i++)
-		if (same(out->targets[i].address, target->text))
+	for (; w->slots[slot]; slot = (slot + 1) % SLOTS)
+		if (same(out->targets[w->slots[slot] - 1].address, target->text))
 			return;
 	if (out->count == ALIASES_TARGETS) {
 		w->is_many = true;
 		return;
 	}
 	out->targets[out->count++] = (struct aliases_target){ target->text, file, target->line };
+	w->slots[slot] = (uint16_t)out->count;
 }
 
 /* Names longer than a local part can be do not occur. Returns whether `out` was written. */

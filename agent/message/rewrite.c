@@ -37,6 +37,7 @@ void rewrite_init(struct rewrite *r, const struct rewrite_rules *rules)
 	r->rules.name = is_said(rules->name) ? rules->name : NULL;
 	if (!address_is_domain(domain, ADDRESS_UTF8))
 		return;
+	r->is_idn = !text_is_ascii(domain) || strcasestr(rules->qualify, "xn--");
 	if (rules->utf8 || text_is_ascii(domain) || !address_domain_ascii(domain, r->domain)) {
 		memcpy(r->domain, domain.data, domain.len);
 		r->domain[domain.len] = '\0';
@@ -131,7 +132,9 @@ static bool is_local(const struct rewrite *r, struct span domain)
 {
 	return domain.len == 0 || span_equals_fold(domain, SPAN("localhost")) ||
 	       span_equals_fold(domain, SPAN("localhost.localdomain")) ||
-	       (r->domain[0] && address_same_domain(domain, span_str(r->domain)));
+	       /* Other letters are compared only where they can be the same: it takes its time. */
+	       (r->domain[0] && (r->is_idn || text_is_ascii(domain)) &&
+		address_same_domain(domain, span_str(r->domain)));
 }
 
 /* The addresses of a name's alias, or NULL: it has none, or they cannot be told. *out_none: it has none. */

@@ -38,6 +38,7 @@ struct rewrite_rules {
 struct rewrite {
 	struct rewrite_rules rules;
 	char domain[ADDRESS_DOMAIN_SIZE]; /* to qualify with, or "" */
+	bool is_idn;                      /* it has a form of other letters */
 	struct aliases_result *found;     /* NULL until an alias is looked up */
 	unsigned lookups;
 };

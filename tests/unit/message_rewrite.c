@@ -394,6 +394,27 @@ static void a_domain_of_other_letters_is_written_as_the_header_allows(void **sta
 	}
 }
 
+static void names_at_this_machine_are_known_in_either_form(void **state)
+{
+	static const char *const forms[] = { "b" UE "cher.example", "xn--bcher-kva.example" };
+
+	(void)state;
+	for (int i = 0; i < 4; i++) {
+		struct buf in, out;
+		struct rewrite r;
+
+		buf_init(&in, 1000);
+		buf_init(&out, 1000);
+		buf_printf(&in, " joe@%s", forms[i / 2]);
+		rewrite_init(&r, &(struct rewrite_rules){ .qualify = forms[i % 2], .to = "catch@example.org" });
+		assert_int_equal(rewrite_addresses(&r, buf_span(&in), true, &out), REWRITE_CHANGED);
+		assert_string_equal(buf_cstr(&out), " catch@example.org");
+		rewrite_fini(&r);
+		buf_fini(&in);
+		buf_fini(&out);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -406,6 +427,7 @@ int main(void)
 		cmocka_unit_test(a_full_buffer_is_told_and_left_as_it_was),
 		cmocka_unit_test(a_header_has_a_hundred_names_looked_up),
 		cmocka_unit_test(a_domain_that_is_none_qualifies_nothing),
+		cmocka_unit_test(names_at_this_machine_are_known_in_either_form),
 		cmocka_unit_test(a_domain_of_other_letters_is_written_as_the_header_allows),
 	};
 
