@@ -44,15 +44,32 @@ static bool is_risky_start(char c)
 	return c == '.' || c == 'F' || c == '-';
 }
 
+/* Bytes that stand for themselves within a line (rule 2; blanks by rule 3 only where something follows). */
+static size_t plain_run(struct span s)
+{
+	size_t n = 0;
+
+	while (n < s.len && ((s.data[n] >= ' ' && s.data[n] < 127 && s.data[n] != '=') || s.data[n] == '\t'))
+		n++;
+	if (n == s.len)
+		while (n && (s.data[n - 1] == ' ' || s.data[n - 1] == '\t'))
+			n--;
+	return n;
+}
+
+static void soft_break(struct convert_encoder *e, struct convert_sink *sink)
+{
+	convert_encode_put(sink, SPAN("=\r\n"));
+	e->column = 0;
+}
+
 static void put_token(struct convert_encoder *e, char c, bool plain, size_t width, struct convert_sink *sink)
 {
 	unsigned char u = (unsigned char)c;
 	char text[3] = { '=', hex[u >> 4], hex[u & 15] };
 
-	if (e->column + (plain ? 1 : 3) > width) {
-		convert_encode_put(sink, SPAN("=\r\n"));
-		e->column = 0;
-	}
+	if (e->column + (plain ? 1 : 3) > width)
+		soft_break(e, sink);
 	if (plain && !(e->column == 0 && is_risky_start(c))) {
 		convert_encode_put(sink, span_of(&c, 1));
 		e->column++;
@@ -69,12 +86,34 @@ static void qp_blank(struct convert_encoder *e, bool plain, struct convert_sink 
 	e->held_len = 0;
 }
 
+/* Most of most texts. */
+static struct span qp_plain(struct convert_encoder *e, struct span s, struct convert_sink *sink)
+{
+	size_t n = plain_run(s), room;
+
+	if (e->column >= QP_WIDTH)
+		soft_break(e, sink);
+	if (n == 0 || (e->column == 0 && is_risky_start(s.data[0])))
+		return s;
+	room = QP_WIDTH - e->column;
+	n = n < room ? n : room;
+	convert_encode_put(sink, span_first(s, n));
+	e->column += n;
+	return span_from(s, n);
+}
+
 static void qp_text(struct convert_encoder *e, struct span s, struct convert_sink *sink)
 {
-	for (size_t i = 0; i < s.len; i++) {
-		char c = s.data[i];
+	while (s.len) {
+		size_t before = s.len;
+		char c;
 
 		qp_blank(e, true, sink);
+		s = qp_plain(e, s, sink);
+		if (s.len < before)
+			continue;
+		c = s.data[0];
+		s = span_from(s, 1);
 		if (c == ' ' || c == '\t') {
 			/* Rule 3: at the end of a line it must be encoded. */
 			e->held[0] = c;
@@ -95,10 +134,8 @@ static void qp_eol(struct convert_encoder *e, struct convert_sink *sink)
 static void qp_end(struct convert_encoder *e, bool last, struct convert_sink *sink)
 {
 	qp_blank(e, false, sink);
-	if (last && e->column) {
-		convert_encode_put(sink, SPAN("=\r\n"));
-		e->column = 0;
-	}
+	if (last && e->column)
+		soft_break(e, sink);
 }
 
 /* ---------------------------------------------------------------- mending quoted-printable */
@@ -113,10 +150,8 @@ static void mend_held(struct convert_encoder *e, struct convert_sink *sink)
 {
 	if (e->held_len == 0)
 		return;
-	if (e->column + e->held_len > MEND_WIDTH) {
-		convert_encode_put(sink, SPAN("=\r\n"));
-		e->column = 0;
-	}
+	if (e->column + e->held_len > MEND_WIDTH)
+		soft_break(e, sink);
 	convert_encode_put(sink, span_of(e->held, e->held_len));
 	e->column += e->held_len;
 	e->held_len = 0;
@@ -219,23 +254,32 @@ static void base64_end(struct convert_encoder *e, bool last, struct convert_sink
 
 static bool is_base64(char c)
 {
-	return c == '=' || memchr(alphabet, c, sizeof alphabet - 1);
+	return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '/' && c <= '9') || c == '+' || c == '=';
+}
+
+static size_t base64_run(struct span s)
+{
+	size_t n = 0;
+
+	while (n < s.len && is_base64(s.data[n]))
+		n++;
+	return n;
 }
 
 bool convert_encode_is_base64(struct span s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if (!is_base64(s.data[i]))
-			return false;
-	return true;
+	return base64_run(s) == s.len;
 }
 
 /* What is not of the alphabet means nothing (6.8), so it can go. */
 static void mend_base64(struct convert_encoder *e, struct span s, struct convert_sink *sink)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if (is_base64(s.data[i]))
-			base64_chars(e, span_of(s.data + i, 1), sink);
+	while (s.len) {
+		size_t n = base64_run(s);
+
+		base64_chars(e, span_first(s, n), sink);
+		s = span_from(s, n ? n : 1);
+	}
 }
 
 /* ---------------------------------------------------------------- what nobody reads */

@@ -287,15 +287,20 @@ void convert_part_body_begin(struct convert *c, enum convert_why fixed)
 		p->ways[i].encoder.encoding = encoding_of(way_of(p, i));
 }
 
+/* Eight bytes at a time. */
 static unsigned look_for_odd_bytes(struct span s)
 {
-	unsigned char all = 0, nul = 0;
+	uint64_t all = 0, word;
+	size_t i = 0;
 
-	for (size_t i = 0; i < s.len; i++) {
-		all |= (unsigned char)s.data[i];
-		nul |= s.data[i] == 0;
+	for (; i + 8 <= s.len; i += 8) {
+		memcpy(&word, s.data + i, 8);
+		all |= word;
 	}
-	return (all > 127 ? CONVERT_FOUND_8BIT : 0U) | (nul ? CONVERT_FOUND_NUL : 0U);
+	for (; i < s.len; i++)
+		all |= (unsigned char)s.data[i];
+	return (all & UINT64_C(0x8080808080808080) ? CONVERT_FOUND_8BIT : 0U) |
+	       (s.len && memchr(s.data, 0, s.len) ? CONVERT_FOUND_NUL : 0U);
 }
 
 /* Lines of base64 are whole groups. Text with a wrong label, which mail programs show as it is, rarely begins so. */
@@ -310,6 +315,8 @@ static void look_for_base64(struct convert_part *p, struct span s, bool is_end)
 
 static void count_ways(struct convert_part *p, struct span s, enum convert_eol eol)
 {
+	if (p->is_sealed || p->fixed)
+		return; /* it goes neither */
 	for (size_t i = ways_differ(p) ? 2 : 1; i-- > 0;) {
 		struct convert_counter *way = &p->ways[i];
 
