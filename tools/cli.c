@@ -141,6 +141,26 @@ static const char *set_host(struct cli *cli, const char *value)
 	return NULL;
 }
 
+static const char *set_file(struct cli *cli, const char *value)
+{
+	cli->user.file = value;
+	return value[0] ? NULL : "no file has an empty name";
+}
+
+static const char *set_password_stdin(struct cli *cli, const char *value)
+{
+	(void)value;
+	cli->user.password_stdin = true;
+	return NULL;
+}
+
+static const char *set_hash_stdin(struct cli *cli, const char *value)
+{
+	(void)value;
+	cli->user.hash_stdin = true;
+	return NULL;
+}
+
 static const struct option options[] = {
 	{ "config", 'c', true, 0, set_config },
 	{ "socket", 's', true, 0, set_socket },
@@ -154,6 +174,9 @@ static const struct option options[] = {
 	{ "uid", 0, true, VERBS_EXPLAIN, set_uid },
 	{ "listener", 0, true, VERBS_EXPLAIN, set_listener },
 	{ "host", 0, true, VERBS_EXPLAIN, set_host },
+	{ "file", 'f', true, VERBS_USER, set_file },
+	{ "password-stdin", 0, false, VERBS_USER, set_password_stdin },
+	{ "hash-stdin", 0, false, VERBS_USER, set_hash_stdin },
 };
 
 /* One argument that begins with '-', taken apart. */
@@ -217,6 +240,8 @@ static int check_taken(const struct cli *cli)
 	if ((cli->explain.user || cli->explain.uid || cli->explain.listener || cli->explain.host) &&
 	    !(takes & VERBS_EXPLAIN))
 		return cli_fail(EX_USAGE, "%s takes no --user, --uid, --listener or --host", cli->verb->name);
+	if ((cli->user.file || cli->user.password_stdin || cli->user.hash_stdin) && !(takes & VERBS_USER))
+		return cli_fail(EX_USAGE, "%s takes no --file, --password-stdin or --hash-stdin", cli->verb->name);
 	if ((takes & VERBS_EXPLAIN) && chooses_messages(cli->said))
 		return cli_fail(EX_USAGE, "%s takes no filter but --from and --to", cli->verb->name);
 	if (json_object_size(cli->said) && !(takes & (VERBS_FILTER | VERBS_EXPLAIN)))

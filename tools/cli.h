@@ -25,6 +25,10 @@ struct cli {
 	struct {
 		const char *user, *uid, *listener, *host; /* as given, or NULL */
 	} explain;
+	struct {
+		const char *file; /* or NULL */
+		bool password_stdin, hash_stdin;
+	} user;
 	struct filter filter; /* checked here, so that mistakes are told before anything is asked */
 	json_t *said;         /* the filter as the control protocol takes it */
 	char **words;         /* arguments that are no options, and not ids of the filter */

@@ -13,6 +13,7 @@
 #include "verb_list.h"
 #include "verb_show.h"
 #include "verb_status.h"
+#include "verb_user.h"
 
 static int help(struct cli *cli);
 
@@ -61,6 +62,12 @@ static const struct verbs_row rows[] = {
 	{ "sink", "[OPTION ...]", "a small smart host on loopback, for trying things out and for tests",
 	  "Stages: greeting, ehlo, helo, starttls, auth, mail, rcpt, data, dot, rset, quit.\n\n", VERBS_RAW, 0, 0,
 	  sink_run },
+	{ "user", "add NAME | remove NAME | list", "who may log in at a listener",
+	  "  -f, --file FILE        the users file; default: the only one of the configuration\n"
+	  "  --password-stdin       the password is the first line of standard input\n"
+	  "  --hash-stdin           a hash of crypt(5) or a SCRAM verifier is\n"
+	  "Otherwise the password is asked for on the terminal, twice. The agent sees the change by itself.\n",
+	  VERBS_USER, 1, 2, verb_user_run },
 	{ "version", "", "of this program and of the agent", "", 0, 0, 0, verb_agent_version },
 	{ "help", "[VERB]", "this list, or more about one verb", "", 0, 0, 1, help },
 };

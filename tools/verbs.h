@@ -16,6 +16,7 @@ enum {
 	VERBS_DRAIN = 1 << 2,   /* --timeout and --close */
 	VERBS_RAW = 1 << 3,     /* reads its own options */
 	VERBS_EXPLAIN = 1 << 4, /* --from, --to, --user, --uid, --listener and --host */
+	VERBS_USER = 1 << 5,    /* --file, --password-stdin and --hash-stdin */
 };
 
 struct verbs_row {
