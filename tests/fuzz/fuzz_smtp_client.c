@@ -1,6 +1,7 @@
 /* A whole client's session. First byte: configuration; bytes from 0xf0 on are events, all others are said by the server.
  * Claims: each recipient has exactly one outcome; delivered only after a 2xx that came after the final dot; no secret
- * without protection; only CRLF line ends leave; after CLOSE nothing. */
+ * without protection; only CRLF line ends leave, but in binary mail; REQUIRETLS only under proven TLS; after CLOSE
+ * nothing. */
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -26,7 +27,7 @@ struct session {
 	struct taken taken[MESSAGES_MAX];
 	size_t count, first; /* messages taken; the oldest that is not done */
 	int64_t now_ms;
-	bool in_tls, is_authentic, has_failed, is_closed, after_cr, wants_body;
+	bool in_tls, is_authentic, is_unproven, has_failed, is_closed, after_cr, wants_body, has_binary;
 };
 
 static void demand(bool claim)
@@ -35,13 +36,28 @@ static void demand(bool claim)
 		abort();
 }
 
+/* What BDAT LAST ends is complete, as what a final dot ends. */
+static void note_last_chunk(struct session *s, struct span bytes)
+{
+	struct taken *t = &s->taken[s->first];
+
+	if (s->first == s->count || t->message.content != CLIENT_BINARY || t->is_dotted ||
+	    !memmem(bytes.data, bytes.len, " LAST\r\n", 7))
+		return;
+	t->is_dotted = true;
+	t->dotted_at = s->fed;
+}
+
 static void on_send(struct session *s, struct span bytes)
 {
 	demand(bytes.len > 0);
-	for (size_t i = 0; i < bytes.len; i++) {
+	for (size_t i = 0; i < bytes.len && !s->has_binary; i++) {
 		demand(s->after_cr == (bytes.data[i] == '\n'));
 		s->after_cr = bytes.data[i] == '\r';
 	}
+	if (!s->in_tls || !s->is_authentic || s->is_unproven)
+		demand(!memmem(bytes.data, bytes.len, "REQUIRETLS", 10));
+	note_last_chunk(s, bytes);
 	if (!s->in_tls || !s->is_authentic)
 		demand(!memmem(bytes.data, bytes.len, "c2VjcmV0", 8) && !memmem(bytes.data, bytes.len, "AUTH", 4));
 	if (s->has_failed)
@@ -151,6 +167,37 @@ static void give_message(struct session *s, size_t rcpts, bool eight_bit)
 	client_message(s->client, &t->message, s->now_ms);
 }
 
+/* Binary, and with everything that can be asked for. */
+static void give_demands(struct session *s)
+{
+	struct taken *t = &s->taken[s->count];
+
+	if (!client_is_ready(s->client) || s->count == MESSAGES_MAX)
+		return;
+	t->message = (struct client_message){
+		.sender = "a@b\xc3\xbc"
+			  "cher.example",
+		.content = s->count % 2 ? CLIENT_BINARY : CLIENT_7BIT,
+		.smtputf8 = true,
+		.requiretls = s->count % 4 == 0,
+		.priority = -9,
+		.ret = CLIENT_RET_FULL,
+		.envid = "a+b=c",
+		.by = s->count % 3 ? CLIENT_BY_RETURN : CLIENT_BY_NOTIFY,
+		.by_trace = true,
+		.by_ms = 90 * 1000,
+		.size_bytes = 9,
+		.rcpts = t->rcpts,
+		.rcpt_count = 3,
+	};
+	t->rcpts[0] = (struct client_rcpt){ "b@example.net", "rfc822;x y@z", CLIENT_NOTIFY_NEVER };
+	t->rcpts[1] = (struct client_rcpt){ "\xc3\xb6@example.net", "utf-8;\xc3\xb6+\\@z", CLIENT_NOTIFY_SUCCESS };
+	t->rcpts[2] = (struct client_rcpt){ "c@\xc3\xb6.example", NULL, CLIENT_NOTIFY_DELAY };
+	s->has_binary |= t->message.content == CLIENT_BINARY;
+	s->count++;
+	client_message(s->client, &t->message, s->now_ms);
+}
+
 static void give_body(struct session *s, struct span bytes)
 {
 	s->wants_body = false;
@@ -165,6 +212,8 @@ static void end_body(struct session *s)
 		return;
 	s->wants_body = false;
 	client_body_end(s->client, s->now_ms);
+	if (t->message.content == CLIENT_BINARY)
+		return; /* its last chunk may still wait for a reply */
 	t->is_dotted = true;
 	t->dotted_at = s->fed;
 }
@@ -177,6 +226,7 @@ static void happen(struct session *s, uint8_t event)
 	case 0xf0: give_message(s, 1, false); break;
 	case 0xf1: give_message(s, 2, false); break;
 	case 0xf2: give_message(s, 3, true); break;
+	case 0xfd: give_demands(s); break;
 	case 0xf3: give_body(s, SPAN("x\n.y\rz\r\n\r")); break;
 	case 0xf4: end_body(s); break;
 	case 0xf5: client_body_abort(s->client, s->now_ms); break;
@@ -199,7 +249,7 @@ static void happen(struct session *s, uint8_t event)
 		memset(big, '\n', sizeof(big));
 		give_body(s, span_of(big, sizeof(big)));
 		break;
-	default: break; /* 0xfd, 0xff: only a cut */
+	default: break; /* 0xff: only a cut */
 	}
 }
 
@@ -214,6 +264,8 @@ static struct client_config config_of(uint8_t bits)
 		.relay = bits & 8,
 		.pipelining = bits & 16,
 		.pipeline_next = bits & 32,
+		.chunk_bytes = bits & 64 ? 4 : 0,
+		.tls_unproven = bits & 128,
 	};
 }
 
@@ -225,6 +277,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct client_config config = config_of(size ? data[0] : 0);
 
 	demand(s != NULL);
+	s->is_unproven = config.tls_unproven;
 	buf_init(&s->said, size + 1);
 	s->client = client_new(&config, s->now_ms);
 	drain(s);
