@@ -6,7 +6,6 @@ enum {
 	OUT_MAX = 65536,
 	OUT_FLUSH = 4096, /* replies of one group beyond this leave before its end */
 	REPLY_MAX = 512,  /* RFC 5321, 4.5.3.1.5 */
-	DEFAULT_DATA_RATE = 100,
 	ENVELOPE_BASE = 16384,
 	ENVELOPE_PER_RCPT = 1024,
 	DEFAULT_RECIPIENTS = 1000,
@@ -37,14 +36,7 @@ static const unsigned may_follow[STATE_COUNT] = {
 };
 
 static const unsigned waiting = BIT(ASK_MAIL) | BIT(ASK_RCPT) | BIT(STORE) | BIT(ASK_AUTH) | BIT(TLS);
-static const unsigned reading_lines = BIT(START) | BIT(HELLO) | BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS) | BIT(AUTH_LINE);
-static const unsigned reading_data = BIT(DATA) | BIT(BDAT) | BIT(SKIP);
 static const unsigned in_transaction = BIT(MAIL) | BIT(RCPT) | BIT(CHUNKS) | BIT(DATA) | BIT(BDAT);
-
-static bool is_in(const struct server *s, unsigned states)
-{
-	return states & (1u << s->state);
-}
 
 void server_enter(struct server *s, enum server_state state)
 {
@@ -204,7 +196,7 @@ static void read_line(struct server *s, int64_t now_ms, struct span *input)
 
 static void give_answer(struct server *s, int code, struct server_reply reply)
 {
-	assert(is_in(s, waiting & ~BIT(TLS)) && s->is_asked && !s->is_answered);
+	assert(server_is_in(s, waiting & ~BIT(TLS)) && s->is_asked && !s->is_answered);
 	s->is_answered = true;
 	s->answer_code = code;
 	server_say_prepare(s, &s->answer, reply);
@@ -309,7 +301,7 @@ void server_tls_started(struct server *s)
 
 void server_fail_body(struct server *s, struct server_reply reply)
 {
-	assert(is_in(s, BIT(DATA) | BIT(BDAT) | BIT(CHUNKS)));
+	assert(server_is_in(s, BIT(DATA) | BIT(BDAT) | BIT(CHUNKS)));
 	if (s->is_discarding)
 		return;
 	s->is_discarding = true;
@@ -341,49 +333,9 @@ void server_wall_clock(struct server *s, int64_t now_ms, int64_t wall_ms)
 	s->wall_ms = wall_ms - now_ms;
 }
 
-/* ---------------------------------------------------------------- deadlines */
-
-static int64_t earlier(int64_t a, int64_t b)
-{
-	return a < b ? a : b;
-}
-
-static int64_t after(int64_t from_ms, int64_t timeout_ms)
-{
-	return timeout_ms > 0 ? from_ms + timeout_ms : INT64_MAX;
-}
-
-int64_t server_session_end(const struct server *s)
-{
-	bool is_between = is_in(s, BIT(START) | BIT(HELLO) | BIT(AUTH_LINE));
-
-	return after(s->began_ms, (is_between ? 1 : 2) * s->config->session_timeout_ms);
-}
-
 int64_t server_deadline(const struct server *s)
 {
-	const struct server_config *config = s->config;
-	int64_t deadline = INT64_MAX;
-
-	if (is_in(s, reading_data) && config->data_timeout_ms > 0) {
-		uint64_t rate = config->min_data_rate ? config->min_data_rate : DEFAULT_DATA_RATE;
-
-		deadline = after(s->data_ms, config->data_timeout_ms) + (int64_t)(s->data_bytes * 1000 / rate);
-		return earlier(deadline, after(s->waiting_ms, config->data_timeout_ms));
-	}
-	if (is_in(s, reading_lines))
-		deadline = after(s->waiting_ms, config->command_timeout_ms);
-	return is_in(s, reading_lines) ? earlier(deadline, server_session_end(s)) : deadline;
-}
-
-static void time_out(struct server *s, int64_t now_ms)
-{
-	if (is_in(s, reading_lines) && server_session_end(s) <= now_ms)
-		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
-	else if (is_in(s, reading_data))
-		server_say_goodbye(s, "4.4.2", "The message came too slowly");
-	else
-		server_say_goodbye(s, "4.4.2", "No command came in time");
+	return server_time_deadline(s);
 }
 
 /* ---------------------------------------------------------------- steps */
@@ -435,8 +387,8 @@ static bool run_out(struct server *s, int64_t now_ms)
 		server_enter(s, STATE_CLOSED);
 		return true;
 	}
-	if (now_ms >= server_deadline(s)) {
-		time_out(s, now_ms);
+	if (now_ms >= server_time_deadline(s)) {
+		server_time_out(s, now_ms);
 		return true;
 	}
 	return false;
@@ -495,7 +447,7 @@ static enum server_action_kind turn(struct server *s, int64_t now_ms, struct spa
 /* There is something to do even if no more bytes come. */
 static bool has_work(const struct server *s, const struct span *input)
 {
-	return input->len || s->state == STATE_GREET || (is_in(s, BIT(BDAT) | BIT(SKIP)) && !s->chunk_left);
+	return input->len || s->state == STATE_GREET || (server_is_in(s, BIT(BDAT) | BIT(SKIP)) && !s->chunk_left);
 }
 
 static void begin_step(struct server *s, int64_t now_ms)
@@ -526,7 +478,7 @@ static enum server_action_kind step(struct server *s, int64_t now_ms, struct spa
 			server_forget_envelope(s);
 		if (s->state == STATE_CLOSED)
 			return step_closed(s, out);
-		if (is_in(s, waiting)) {
+		if (server_is_in(s, waiting)) {
 			kind = step_waiting(s, input, out);
 			if (s->state != STATE_CLOSED)
 				return kind;
@@ -603,7 +555,7 @@ uint64_t server_message_left(const struct server *s)
 {
 	if (s->state == STATE_DATA)
 		return UINT64_MAX;
-	return is_in(s, BIT(BDAT) | BIT(SKIP)) ? s->chunk_left : 0;
+	return server_is_in(s, BIT(BDAT) | BIT(SKIP)) ? s->chunk_left : 0;
 }
 
 const char *server_doing(const struct server *s)

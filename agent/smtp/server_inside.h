@@ -1,9 +1,9 @@
 /*
  * server_inside - what the parts of the server engine share; nobody else includes it.
  *
- * server.c keeps the session's course: states, answers, deadlines. server_verbs.c carries out commands,
- * server_params.c their parameters, server_auth.c the AUTH exchange, server_data.c and server_bdat.c read messages,
- * server_help.c explains, server_say.c writes replies. Handlers only say replies and enter states; server_step() does
+ * server.c keeps the session's course: states and answers; server_time.c its deadlines. server_verbs.c carries out
+ * commands, server_hello.c HELO and EHLO, server_params.c parameters, server_auth.c the AUTH exchange; server_data.c and
+ * server_bdat.c read messages, server_help.c explains, server_say.c writes replies. Handlers only say replies and enter states; server_step() does
  * the rest.
  */
 #ifndef SERVER_INSIDE_H
@@ -92,6 +92,11 @@ struct server {
 	int64_t wall_ms; /* the wall clock is so much ahead of now_ms */
 };
 
+static inline bool server_is_in(const struct server *s, unsigned states)
+{
+	return states & (1u << s->state);
+}
+
 /* ---------------------------------------------------------------- server.c */
 
 void server_enter(struct server *s, enum server_state state);
@@ -113,8 +118,6 @@ void server_say(struct server *s, int code, const char *status, const char *text
 void server_say_error(struct server *s, int code, const char *status, const char *text);
 /* Counts a mistake. True: it was one too many; 421 was said, and the session ends. */
 bool server_say_too_many(struct server *s);
-/* When the session has lasted too long: session_timeout between transactions, twice that inside one; INT64_MAX: never. */
-int64_t server_session_end(const struct server *s);
 /* Ends the transaction, says this and closes. */
 void server_say_last(struct server *s, struct server_reply reply);
 /* The same with 421. */
@@ -122,6 +125,14 @@ void server_say_goodbye(struct server *s, const char *status, const char *text);
 /* Makes one line that fits of what a driver answered, whatever its words hold; to be said later. */
 void server_say_prepare(const struct server *s, struct buf *line, struct server_reply reply);
 void server_say_line(struct server *s, const struct buf *line);
+
+/* ---------------------------------------------------------------- server_time.c */
+
+/* When the session has lasted too long: session_timeout between transactions, twice that inside one; INT64_MAX: never. */
+int64_t server_time_session_end(const struct server *s);
+int64_t server_time_deadline(const struct server *s);
+/* It has passed: says so and closes. */
+void server_time_out(struct server *s, int64_t now_ms);
 
 /* ---------------------------------------------------------------- server_data.c, server_bdat.c */
 
@@ -160,7 +171,10 @@ bool server_params_set(struct server *s, enum command_verb verb, const struct co
 /* " [SIZE=octets] …": the parameters that may be given to this verb. */
 void server_params_list(const struct server *s, enum command_verb verb, struct buf *out);
 
-/* ---------------------------------------------------------------- server_help.c */
+/* ---------------------------------------------------------------- server_hello.c, server_help.c */
+
+void server_hello_helo(struct server *s, const struct command *command);
+void server_hello_ehlo(struct server *s, const struct command *command);
 
 void server_help(struct server *s, struct span topic);
 
