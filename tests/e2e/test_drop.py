@@ -314,6 +314,71 @@ def test_a_killed_sendmail_leaves_nothing_or_all_of_it(agent, number):
     assert len(queued(agent)) == count and not aside(agent)
 
 
+def without_nameless_files(agent, *inject):
+    """sendmail where the file system knows no files without a name: its second opening of the directory fails."""
+    strace = shutil.which("strace")
+    if not strace:
+        pytest.skip("strace is needed")
+    return [strace, "-qq", "-o", "/dev/null", "-P", str(drop(agent)), "-e", "inject=openat:error=EOPNOTSUPP:when=2",
+            *inject, str(SENDMAIL), "a@x.example"]
+
+
+def test_where_files_must_have_names_an_unfinished_one_is_not_taken(agent):
+    def run(*inject):
+        return subprocess.run(without_nameless_files(agent, *inject), input=b"Subject: named\n\nx\n", capture_output=True,
+                              env=environment(agent), timeout=60).returncode
+
+    assert run() == 0
+    assert len(kept(agent)) == 1 and not list(drop(agent).glob(".new-*"))
+    assert run("-e", "inject=renameat:signal=KILL:error=EIO") != 0
+    (unfinished,) = drop(agent).glob(".new-*")
+    assert run("-e", "inject=renameat:error=EIO") == 75
+    assert len(list(drop(agent).glob(".new-*"))) == 1 and len(kept(agent)) == 1
+    agent.start()
+    settled(agent)
+    assert subjects(agent) == ["named"] and unfinished.exists() and not aside(agent)
+    agent.stop()
+    # A day later nobody can be writing it any more. The time of its last change cannot be set, so the clock is.
+    faketime = shutil.which("faketime")
+    if not faketime:
+        return
+    process = Process([faketime, "-f", "+2d", str(BUILD / "sendoffd"), "--config", str(agent.file)], agent.dir / "log.9")
+    scratch_stop = agent.scratch.add(process)
+    until(lambda: not unfinished.exists(), "it to be put aside")
+    assert len(aside(agent)) == 1 and "never finished" in scratch_stop.text()
+
+
+def test_cron_and_php_lose_nothing_while_the_agent_is_down(agent):
+    sendmail(agent, "-i", "-FCronDaemon", "-B8BITMIME", "-oem", "root",
+             mail=b"From: root (Cron Daemon)\nTo: root\nSubject: Cron <root@host> job\n\nout\n")
+    if shutil.which("php"):
+        subprocess.run(["php", "-n", "-d", f"sendmail_path={SENDMAIL} -t -i", "-r",
+                        'exit(mail("you@example.net", "by php", "hi") ? 0 : 1);'], check=True, timeout=60,
+                       env=environment(agent))
+    agent.start()
+    settled(agent)
+    assert "Cron <root@host> job" in subjects(agent)
+    assert not shutil.which("php") or "by php" in subjects(agent)
+
+
+def test_a_directory_that_appears_or_is_another_is_found(scratch):
+    agent = Agent(scratch)
+    agent.start().stop()
+    write_file(agent, transcript("first"))
+    other = agent.dir / "other"
+    other.mkdir(mode=0o700)
+    (other / ("%032x" % 1)).write_bytes(transcript("second"))
+    (other / ("%032x" % 1)).chmod(0o640)
+    agent.start()
+    until(lambda: subjects(agent) == ["first"], "the first")
+    agent.configure(f'drop_directory = "{other}"')
+    agent.ctl("reload")
+    until(lambda: subjects(agent) == ["first", "second"], "the second")
+    (other / ".new-3").write_bytes(transcript("third"))
+    (other / ".new-3").rename(other / ("%032x" % 3))
+    until(lambda: subjects(agent) == ["first", "second", "third"], "the third")
+
+
 # ---------------------------------------------------------------- exactly once
 
 
