@@ -711,6 +711,22 @@ static void what_the_client_asks_for_is_in_the_envelope(void **state)
 	close(fd);
 }
 
+static void smtputf8_is_kept_for_a_header_that_needs_it(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	assert_int_equal(queued(bench, fd, "<a@example.org> SMTPUTF8 BODY=8BITMIME", "<b@example.net>",
+				"Subject: gr\xc3\xbc\xc3\x9f\r\n\r\ntext")
+				 .flags,
+			 QUEUE_SMTPUTF8);
+	assert_int_equal(queued(bench, fd, "<a@example.org> SMTPUTF8 BODY=8BITMIME", "<b@example.net>",
+				"Subject: x\r\n\r\ngr\xc3\xbc\xc3\x9f")
+				 .flags,
+			 0);
+	close(fd);
+}
+
 static void a_binary_message_in_chunks_is_kept_as_it_is(void **state)
 {
 	struct bench *bench = *state;
@@ -765,6 +781,8 @@ static void a_quota_says_when_there_is_room_again_and_outlives_a_restart(void **
 	int fd = greeted(bench);
 	char why[256];
 	const char *said;
+	struct queue_rcpt none;
+	uint64_t id;
 
 	bench->submitter.quota = (struct config_rate){ 3, 86400000 };
 	bench->config.submitter_count = 1;
@@ -782,8 +800,16 @@ static void a_quota_says_when_there_is_room_again_and_outlives_a_restart(void **
 	assert_non_null(strstr(said, "451 4.7.1 "));
 	assert_non_null(strstr(said, "more than 3 recipients a day"));
 	assert_non_null(strstr(said, "try again in 8h00m"));
-	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
-	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	/* The one that was refused is not in it. */
+	say(fd,
+	    "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nRCPT TO:<c@example.net>\r\nRCPT TO:<d@example.net>\r\n"
+	    "DATA\r\n");
+	hear(bench, fd, "354 ");
+	say(fd, "\r\n.\r\n");
+	hear(bench, fd, "queued as ");
+	messages(bench);
+	assert_int_equal(queue_view_previous(queue_view(bench->queue), UINT64_MAX, &id), QUEUE_OK);
+	assert_int_equal(queue_view_rcpt(queue_view(bench->queue), id, 2, &none), QUEUE_NOT_FOUND);
 	close(fd);
 	submission_free(bench->submission);
 	bench->submission = submission_new(&(struct submission_setup){ .loop = bench->loop, .config = &bench->config },
@@ -803,12 +829,15 @@ static void a_message_that_could_not_be_written_costs_no_quota(void **state)
 
 	bench->submitter.quota = (struct config_rate){ 1, 86400000 };
 	bench->config.submitter_count = 1;
-	bench->fail_commits = true;
 	say(fd, "MAIL FROM:<a@example.org>\r\nRCPT TO:<b@example.net>\r\nDATA\r\n");
 	hear(bench, fd, "354 ");
-	say(fd, "\r\ntext\r\n.\r\n");
-	hear(bench, fd, "45");
+	say(fd, "\r\ntext\r\n");
+	loop_turn(bench->loop, 100);
+	bench->fail_commits = true;
+	say(fd, ".\r\n");
+	hear(bench, fd, "\r\n");
 	bench->fail_commits = false;
+	assert_int_equal(messages(bench), 0);
 	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
 	close(fd);
 }
@@ -1040,6 +1069,7 @@ int main(void)
 		WITH_BENCH(one_who_never_reads_its_replies_is_dropped),
 		WITH_BENCH(a_session_from_before_a_reload_follows_the_new_routes),
 		WITH_BENCH(what_the_client_asks_for_is_in_the_envelope),
+		WITH_BENCH(smtputf8_is_kept_for_a_header_that_needs_it),
 		WITH_BENCH(a_binary_message_in_chunks_is_kept_as_it_is),
 		WITH_BENCH(a_sender_of_others_is_refused_and_the_session_goes_on),
 		WITH_BENCH(a_submitters_recipients_are_limited),
