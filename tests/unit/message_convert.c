@@ -193,6 +193,12 @@ static const struct row rows[] = {
 	  S(TEXT B64 "\r\nGr\xfc\xdf"
 		     "e\r\n"),
 	  S(TEXT B64 MIME "\r\nR3L832UNCg==\r\n"), S("") },
+	{ "a wrong label of a text that begins with a word", S(TEXT B64 "\r\n\r\nHallo\r\nGr\xfc\r\n"),
+	  S(TEXT B64 MIME "\r\nDQpIYWxsbw0KR3L8DQo=\r\n"), S("") },
+	{ "boundary in a section and once more",
+	  S("Content-Type: multipart/x; boundary*0=b; boundary=c\r\n"
+	    "\r\n--b\r\n\r\n\xfc\r\n--b--"),
+	  S("Content-Type: multipart/x; boundary*0=b; boundary=c\r\n\r\n--b\r\n" QP "\r\n=FC\r\n--b--"), S("") },
 	{ "the fields of a delivery report", S("Content-Type: message/delivery-status\r\n" C8 "\r\nX: \xfc\r\n"), S(""),
 	  S("") },
 	{ "bare line ends of structure", S(MIME MIX "\n\r\r--b\r" C8 "\n\xfc\n--b--\n"),
@@ -312,6 +318,27 @@ static void lines_are_counted_without_their_end(void **state)
 		fill(&in, "\r\n", 1);
 		c = scan(CONVERT_8BIT, buf_span(&in), 100);
 		assert_int_equal(convert_facts(c)->needed, len > CONVERT_LINE_MAX);
+		convert_free(c);
+	}
+	buf_fini(&in);
+}
+
+static void a_boundary_with_endless_blanks_is_a_long_line(void **state)
+{
+	struct buf in;
+
+	(void)state;
+	buf_init(&in, 1 << 20);
+	for (size_t blanks = CONVERT_LINE_MAX - 3; blanks <= CONVERT_LINE_MAX + 100; blanks++) {
+		struct convert *c;
+
+		buf_clear(&in);
+		fill(&in, MIX "\r\n--b\r\n\r\nx\r\n--b", 1);
+		fill(&in, " ", blanks);
+		fill(&in, "\r\n\r\ny\r\n--b--\r\n", 1);
+		c = scan(CONVERT_8BIT, buf_span(&in), 100);
+		assert_int_equal(convert_facts(c)->needed, blanks + 3 > CONVERT_LINE_MAX);
+		assert_int_equal(convert_facts(c)->parts, blanks + 3 > CONVERT_LINE_MAX ? 2 : 3);
 		convert_free(c);
 	}
 	buf_fini(&in);
@@ -461,6 +488,10 @@ static void nesting_has_a_limit_that_only_counts_where_something_must_change(voi
 	fill(&in, "Content-Type: message/rfc822\r\n\r\n", CONVERT_DEPTH_MAX + 1);
 	fill(&in, TEXT "\r\n\xc3\xbc\r\n", 1);
 	assert_int_equal(verdict(&in), CONVERT_DEPTH);
+	buf_clear(&in);
+	fill(&in, "Content-Type: message/rfc822\r\n\r\n", CONVERT_DEPTH_MAX);
+	fill(&in, MIX "\r\n--b\r\n" TEXT "\r\n\xc3\xbc\r\n--b--\r\n", 1);
+	assert_int_equal(verdict(&in), CONVERT_DEPTH);
 	buf_fini(&in);
 }
 
@@ -543,6 +574,7 @@ int main(void)
 		cmocka_unit_test(what_cannot_be_converted_is_told_with_the_reason),
 		cmocka_unit_test(what_is_signed_passes_when_it_is_fit),
 		cmocka_unit_test(lines_are_counted_without_their_end),
+		cmocka_unit_test(a_boundary_with_endless_blanks_is_a_long_line),
 		cmocka_unit_test(long_lines_are_broken_everywhere),
 		cmocka_unit_test(a_broken_line_never_becomes_a_boundary),
 		cmocka_unit_test(headers_are_reported_and_left_alone),
