@@ -325,6 +325,11 @@ bool conn_failed_in_tls(const struct conn *conn)
 	return conn->tls_failed;
 }
 
+bool conn_failed_by_certificate(const struct conn *conn)
+{
+	return conn->tls_failed && conn->tls && tls_is_certificate_error(conn->tls);
+}
+
 const char *conn_peer(const struct conn *conn)
 {
 	return conn->peer;

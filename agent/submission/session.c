@@ -442,6 +442,8 @@ static void on_failed(struct session *s)
 		end_early(s, conn_error(s->conn));
 		return;
 	}
+	if (conn_failed_by_certificate(s->conn))
+		turned_away(s, conn_error(s->conn));
 	write_origin(s, origin, sizeof(origin));
 	log_event(LOG_LEVEL_DEBUG, "lost", LOG_TEXT("client", origin), LOG_TEXT("reason", conn_error(s->conn)),
 		  LOG_TEXT("while", s->engine ? server_doing(s->engine) : "in the TLS handshake"));
