@@ -180,6 +180,12 @@ static const struct row {
 		  "as if they came from \"172.17.0.1\", which trust.networks lets in - use auth = required, or list it in proxy, or say "
 		  "trust = yes here if no stranger can reach it\n",
 	  .is_container = true },
+	{ .text = OPEN " }\ntrust { networks = {\"::/127\"} }\n",
+	  .errors =
+		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "
+		  "as if they came from \"::/127\", which trust.networks lets in - use auth = required, or list it in proxy, or say "
+		  "trust = yes here if no stranger can reach it\n",
+	  .is_container = true },
 	{ .text = OPEN " auth = optional users = \"^/users\" }\n",
 	  .errors =
 		  "a.conf:1: address \"0.0.0.0:587\" is in a container, and whoever forwards its ports can make strangers look "

@@ -211,6 +211,9 @@ static void a_mistake_takes_its_own_line_only(void **state)
 	put(f->main_file, "root: me@@example.com\njoe: other@example.com\n");
 	assert_true(refresh(f));
 	assert_string_equal(of(f, "joe"), "other@example.com");
+	/* It is read again as long as it may change within one tick, and told once. */
+	assert_false(refresh(f));
+	assert_string_not_equal(names_error(f->names), "");
 }
 
 static void only_regular_files_that_not_everybody_may_change_are_read(void **state)
