@@ -27,7 +27,7 @@ struct pair {
 	char bodies[MESSAGES][128];
 	size_t given, under_way, delivered, stores;
 	unsigned turns;
-	bool server_tls, wants_tls, is_ready, is_closed;
+	bool server_tls, wants_tls, is_ready, is_closed, is_binary;
 };
 
 static const struct client_rcpt rcpts[] = { { .address = "b@example.net" }, { .address = "c@example.net" } };
@@ -123,6 +123,12 @@ static void write_messages(struct pair *p)
 	for (size_t i = 0; i < MESSAGES; i++) {
 		p->messages[i] = (struct client_message){ .sender = "a@example.com", .rcpts = rcpts, .rcpt_count = 2 };
 		snprintf(p->bodies[i], sizeof(p->bodies[i]), "Subject: %zu\n\n.\n..\nMAIL FROM:<x@y>\nlast%zu", i, i);
+		p->messages[i].size_bytes = strlen(p->bodies[i]);
+		p->messages[i].content = p->is_binary ? CLIENT_BINARY : CLIENT_7BIT;
+		if (p->is_binary) {
+			buf_append_str(&p->expected, p->bodies[i]);
+			continue;
+		}
 		for (const char *c = p->bodies[i]; *c; c++)
 			assert_true(*c == '\n' ? buf_append_str(&p->expected, "\r\n")
 					       : buf_append_char(&p->expected, *c));
@@ -187,6 +193,22 @@ static void the_steady_state_is_one_round_trip_a_message(void **state)
 	assert_int_equal(p.turns, 2 + 1 + MESSAGES + 1);
 }
 
+static void binary_mail_arrives_byte_for_byte(void **state)
+{
+	const unsigned features = SERVER_PLAIN | SERVER_CHUNKING | SERVER_BINARYMIME;
+	struct client_config config = { .pipelining = true, .pipeline_next = true };
+	struct pair p = { .is_binary = true };
+
+	(void)state;
+	exchange(features, config, &p);
+	/* One chunk a message: the steady state is one round trip, as with DATA. */
+	assert_int_equal(p.turns, 2 + 1 + MESSAGES + 1);
+	for (config.chunk_bytes = 1; config.chunk_bytes < 60; config.chunk_bytes += 7) {
+		p = (struct pair){ .is_binary = true };
+		exchange(features, config, &p);
+	}
+}
+
 static void mail_arrives_over_starttls_with_auth(void **state)
 {
 	struct pair p = { 0 };
@@ -212,6 +234,7 @@ int main(void)
 		cmocka_unit_test(mail_arrives_without_pipelining),
 		cmocka_unit_test(mail_arrives_with_pipelining),
 		cmocka_unit_test(the_steady_state_is_one_round_trip_a_message),
+		cmocka_unit_test(binary_mail_arrives_byte_for_byte),
 		cmocka_unit_test(mail_arrives_over_starttls_with_auth),
 	};
 
