@@ -1,13 +1,10 @@
-#include "submission/session.h"
-
 #include <stdio.h>
 #include <string.h>
 
 #include "base/mem.h"
 #include "base/text.h"
 #include "log.h"
-#include "submission/caller.h"
-#include "submission/intake.h"
+#include "submission/session_inside.h"
 
 enum {
 	INPUT_MAX = 64 * 1024,
@@ -17,29 +14,6 @@ enum {
 	TLS_HANDSHAKE_MS = 30000,
 	PROXY_HEADER_MS = 10000,
 	NAMES_ERRORS_MAX = 64 * 1024,
-};
-
-struct session {
-	struct list node;
-	struct session_shared *shared;
-	struct policy *policy;
-	struct conn *conn;
-	struct server *engine; /* NULL as long as the peer is not known, or may not speak yet */
-	struct intake *intake;
-	struct login *login; /* the answer that AUTH waits for, or NULL */
-	struct caller caller;
-	char *client; /* whose connections are counted, or NULL */
-	char *tls;    /* facts for the trace, or NULL */
-	bool is_tcp;
-	bool is_trusted;   /* by trust { }: need not prove who they are */
-	bool is_expecting; /* a PROXY header: nothing is known of the peer yet */
-	bool is_shaking;   /* the TLS handshake is under way: the engine is not to be asked meanwhile */
-	bool is_stalled;   /* the queue or the peer's window is full: an action waits to be done again */
-	int64_t stalled_ms;
-	struct server_action action; /* the one that waits */
-	struct buf held;             /* its bytes: the connection's do not outlive the call */
-	struct span rest;            /* input not taken yet, during run() */
-	size_t unread;               /* length of the input when rest was taken from it */
 };
 
 /* ---------------------------------------------------------------- end of a session */
@@ -79,42 +53,6 @@ static void run(struct session *s);
 
 /* ---------------------------------------------------------------- actions */
 
-/* All that is known of a session, for one call of the intake. */
-struct about {
-	struct who who;
-	char name[TRUST_NAME_SIZE];
-	char origin[256];
-	struct intake_session session;
-};
-
-static void write_origin(const struct session *s, char *out, size_t size)
-{
-	snprintf(out, size, "%s %s", s->policy->listener->name, conn_peer(s->conn));
-}
-
-static void describe(const struct session *s, struct about *out)
-{
-	const char *helo = server_helo(s->engine);
-
-	caller_who(&s->caller, server_user(s->engine), &out->who, out->name);
-	write_origin(s, out->origin, sizeof(out->origin));
-	out->session = (struct intake_session){
-		.queue = s->shared->queue,
-		.config = s->policy->config,
-		.routes = s->shared->config,
-		.aliases = names_aliases(s->shared->names),
-		.limits = s->shared->limits,
-		.who = &out->who,
-		.submitter = out->name,
-		.origin = out->origin,
-		.helo = helo[0] ? helo : NULL,
-		.protocol = server_protocol(s->engine),
-		.tls = s->tls,
-		.now_ms = loop_now_ms(s->shared->loop),
-		.wall_ms = loop_wall_ms(s->shared->loop),
-	};
-}
-
 /* What is wrong with the aliases is told when it is found, and again when it has changed. */
 void session_refresh_names(struct session_shared *shared)
 {
@@ -132,87 +70,6 @@ void session_refresh_names(struct session_shared *shared)
 		}
 	}
 	buf_fini(&errors);
-}
-
-static void log_refusal(const struct session *s, const struct about *about, const char *recipient,
-			const struct server_reply *reply)
-{
-	const char *sender = server_envelope(s->engine)->sender;
-
-	if (recipient)
-		log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""),
-			  LOG_TEXT("to", recipient), LOG_TEXT("submitter", about->name),
-			  LOG_TEXT("origin", about->origin), LOG_NUM("code", reply->code),
-			  LOG_TEXT("reason", reply->text));
-	else
-		log_event(LOG_LEVEL_NOTICE, "refused", LOG_TEXT("from", sender ? sender : ""),
-			  LOG_TEXT("submitter", about->name), LOG_TEXT("origin", about->origin),
-			  LOG_NUM("code", reply->code), LOG_TEXT("reason", reply->text));
-}
-
-static void ask_mail(struct session *s)
-{
-	struct server_reply reply;
-	struct about about;
-
-	if (s->shared->is_closed) {
-		server_refuse(s->engine, (struct server_reply){ 421, "4.3.2", "no new mail is taken just now" });
-		return;
-	}
-	session_refresh_names(s->shared);
-	describe(s, &about);
-	if (intake_mail(s->intake, &about.session, server_envelope(s->engine), &reply) == INTAKE_OK) {
-		server_accept(s->engine, NULL);
-		return;
-	}
-	log_refusal(s, &about, NULL, &reply);
-	server_refuse(s->engine, reply);
-}
-
-static void ask_rcpt(struct session *s)
-{
-	struct server_reply reply;
-	struct about about;
-
-	describe(s, &about);
-	if (intake_rcpt(s->intake, &about.session, s->action.rcpt, &reply) == INTAKE_OK) {
-		server_accept(s->engine, NULL);
-		return;
-	}
-	log_refusal(s, &about, s->action.rcpt->address, &reply);
-	server_refuse(s->engine, reply);
-}
-
-/* False: the action has to be done again later. */
-static bool do_body(struct session *s)
-{
-	struct server_reply reply;
-	struct about about;
-
-	describe(s, &about);
-	switch (intake_body(s->intake, &about.session, s->action.bytes, &reply)) {
-	case INTAKE_BUSY: return false;
-	case INTAKE_REFUSED: server_fail_body(s->engine, reply); return true;
-	case INTAKE_OK: break;
-	}
-	return true;
-}
-
-static bool do_store(struct session *s)
-{
-	struct server_reply reply;
-	struct about about;
-
-	describe(s, &about);
-	switch (intake_store(s->intake, &about.session, server_envelope(s->engine), &reply)) {
-	case INTAKE_BUSY: return false;
-	case INTAKE_REFUSED:
-		log_refusal(s, &about, NULL, &reply);
-		server_refuse(s->engine, reply);
-		return true;
-	case INTAKE_OK: break;
-	}
-	return true;
 }
 
 /* Certificates are renewed while sessions go on: each new one begins with those that are there. */
@@ -269,11 +126,11 @@ static enum after do_action(struct session *s)
 	case SERVER_NEED: return AFTER_WAIT;
 	case SERVER_SEND:
 		return conn_write(s->conn, s->action.bytes.data, s->action.bytes.len) ? AFTER_GO_ON : AFTER_STALL;
-	case SERVER_ASK_MAIL: ask_mail(s); return AFTER_GO_ON;
-	case SERVER_ASK_RCPT: ask_rcpt(s); return AFTER_GO_ON;
+	case SERVER_ASK_MAIL: session_mail_sender(s); return AFTER_GO_ON;
+	case SERVER_ASK_RCPT: session_mail_rcpt(s); return AFTER_GO_ON;
 	case SERVER_ASK_AUTH: ask_auth(s); return AFTER_GO_ON;
-	case SERVER_BODY: return do_body(s) ? AFTER_GO_ON : AFTER_STALL;
-	case SERVER_STORE: return do_store(s) ? AFTER_GO_ON : AFTER_STALL;
+	case SERVER_BODY: return session_mail_body(s) ? AFTER_GO_ON : AFTER_STALL;
+	case SERVER_STORE: return session_mail_store(s) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_ABORT: intake_drop(s->intake); return AFTER_GO_ON;
 	case SERVER_START_TLS: return AFTER_WAIT; /* by run(), when the input has been given back */
 	case SERVER_CLOSE: return AFTER_END;
@@ -357,25 +214,8 @@ static void run(struct session *s)
 
 static void on_stored(void *arg, const struct intake_result *result)
 {
-	struct session *s = arg;
-	const struct server_envelope *envelope = server_envelope(s->engine);
-	char text[32 + TEXT_ID_SIZE], id_text[TEXT_ID_SIZE];
-	struct about about;
-
-	describe(s, &about);
-	if (result->err != QUEUE_OK) {
-		log_event(LOG_LEVEL_WARNING, "refused", LOG_TEXT("from", result->sender),
-			  LOG_TEXT("submitter", about.name), LOG_TEXT("reason", queue_err_text(result->err)));
-		server_refuse(s->engine, intake_reply(result->err));
-	} else {
-		s->shared->accepted++;
-		log_event(LOG_LEVEL_INFO, "accepted", LOG_ID(result->id), LOG_TEXT("from", result->sender),
-			  LOG_NUM("recipients", result->recipients), LOG_NUM("size", envelope->body_bytes),
-			  LOG_TEXT("submitter", about.name), LOG_TEXT("origin", about.origin));
-		snprintf(text, sizeof(text), "queued as %s", text_id_print(result->id, id_text));
-		server_accept(s->engine, text);
-	}
-	run(s);
+	session_mail_stored(arg, result);
+	run(arg);
 }
 
 static void on_ready(void *arg)
@@ -421,9 +261,9 @@ static void on_secure(struct session *s)
 
 static void turned_away(const struct session *s, const char *why)
 {
-	char origin[256];
+	char origin[SESSION_MAIL_ORIGIN_SIZE];
 
-	write_origin(s, origin, sizeof(origin));
+	session_mail_origin(s, origin, sizeof(origin));
 	log_event(LOG_LEVEL_NOTICE, "turned-away", LOG_TEXT("client", origin), LOG_TEXT("reason", why));
 }
 
@@ -436,7 +276,7 @@ static void end_early(struct session *s, const char *why)
 
 static void on_failed(struct session *s)
 {
-	char origin[256];
+	char origin[SESSION_MAIL_ORIGIN_SIZE];
 
 	if (s->is_expecting) {
 		end_early(s, conn_error(s->conn));
@@ -444,7 +284,7 @@ static void on_failed(struct session *s)
 	}
 	if (conn_failed_by_certificate(s->conn))
 		turned_away(s, conn_error(s->conn));
-	write_origin(s, origin, sizeof(origin));
+	session_mail_origin(s, origin, sizeof(origin));
 	log_event(LOG_LEVEL_DEBUG, "lost", LOG_TEXT("client", origin), LOG_TEXT("reason", conn_error(s->conn)),
 		  LOG_TEXT("while", s->engine ? server_doing(s->engine) : "in the TLS handshake"));
 	session_free(s);
