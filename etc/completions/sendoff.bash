@@ -31,6 +31,16 @@ _sendoff() {
 		)" -- "$current")
 	elif [ "$verb" = check ]; then
 		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+	elif [ "$verb" = user ] && [[ $previous == -f || $previous == --file ]]; then
+		mapfile -t COMPREPLY < <(compgen -f -- "$current")
+	elif [ "$verb" = user ] && [ "$previous" = user ]; then
+		mapfile -t COMPREPLY < <(compgen -W "add remove list" -- "$current")
+	elif [ "$verb" = user ] && [ "$previous" = remove ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$(
+			"${COMP_WORDS[0]}" user list 2>/dev/null | sed 's/^[a-z]* *//'
+		)" -- "$current")
+	elif [ "$verb" = user ]; then
+		return
 	elif [ "$verb" != pause ] && [ "$verb" != resume ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(
 			"${COMP_WORDS[0]}" --json list --limit 100 2>/dev/null |
