@@ -98,7 +98,7 @@ static void marks_are_bounded(void **state)
 			part.done = UINT32_MAX;
 			dropmark_set(&m, &part);
 		}
-		assert_int_equal((n - DROPMARK_WHOLE) % DROPMARK_OWN, 0); /* one user does not get all the room */
+		assert_int_equal(n, DROPMARK_WHOLE + (uid + 1) * DROPMARK_OWN); /* one user does not get all the room */
 	}
 	assert_int_equal(m.count, DROPMARK_MAX);
 	dropmark_init(&again);
