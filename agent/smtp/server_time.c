@@ -22,26 +22,38 @@ int64_t server_time_session_end(const struct server *s)
 	return after(s->began_ms, (is_between ? 1 : 2) * s->config->session_timeout_ms);
 }
 
+/* A message may take its time, but not one that is only thrown away. */
+static int64_t discarding_end(const struct server *s)
+{
+	return s->is_discarding || s->state == STATE_SKIP ? server_time_session_end(s) : INT64_MAX;
+}
+
+static int64_t data_end(const struct server *s)
+{
+	int64_t timeout_ms = s->config->data_timeout_ms;
+	uint64_t rate = s->config->min_data_rate ? s->config->min_data_rate : DEFAULT_DATA_RATE;
+
+	if (timeout_ms <= 0)
+		return INT64_MAX;
+	return earlier(s->data_ms + timeout_ms + (int64_t)(s->data_bytes * 1000 / rate), s->waiting_ms + timeout_ms);
+}
+
 int64_t server_time_deadline(const struct server *s)
 {
-	const struct server_config *config = s->config;
-
-	if (server_is_in(s, reading_data) && config->data_timeout_ms > 0) {
-		uint64_t rate = config->min_data_rate ? config->min_data_rate : DEFAULT_DATA_RATE;
-		int64_t granted_ms = config->data_timeout_ms + (int64_t)(s->data_bytes * 1000 / rate);
-
-		return earlier(s->data_ms + granted_ms, after(s->waiting_ms, config->data_timeout_ms));
-	}
+	if (server_is_in(s, reading_data))
+		return earlier(data_end(s), discarding_end(s));
 	if (server_is_in(s, reading_lines))
-		return earlier(after(s->waiting_ms, config->command_timeout_ms), server_time_session_end(s));
+		return earlier(after(s->waiting_ms, s->config->command_timeout_ms), server_time_session_end(s));
 	return INT64_MAX;
 }
 
 void server_time_out(struct server *s, int64_t now_ms)
 {
-	if (server_is_in(s, reading_lines) && server_time_session_end(s) <= now_ms)
+	bool is_message = server_is_in(s, reading_data) && discarding_end(s) > now_ms;
+
+	if (!is_message && server_time_session_end(s) <= now_ms)
 		server_say_goodbye(s, "4.4.2", "The session has lasted too long");
-	else if (server_is_in(s, reading_data))
+	else if (is_message)
 		server_say_goodbye(s, "4.4.2", "The message came too slowly");
 	else
 		server_say_goodbye(s, "4.4.2", "No command came in time");
