@@ -41,7 +41,7 @@ _sendoff() {
 		)" -- "$current")
 	elif [ "$verb" = user ]; then
 		return
-	elif [ "$verb" != pause ] && [ "$verb" != resume ]; then
+	elif [ "$verb" != pause ] && [ "$verb" != resume ] && [ "$verb" != explain ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(
 			"${COMP_WORDS[0]}" --json list --limit 100 2>/dev/null |
 				sed -n 's/.*"id": *"\([0-9a-z]\{13\}\)".*/\1/p'
