@@ -344,6 +344,20 @@ static void the_time_that_was_wanted_is_told(void **state)
 	free(report);
 }
 
+static void what_was_given_up_is_said_in_our_words(void **state)
+{
+	struct dsn_rcpt rcpt = failed;
+	struct dsn_report r = report_of(&rcpt, 1);
+	char *report;
+
+	(void)state;
+	rcpt.action = DSN_EXPIRED;
+	report = write_report(&r, NULL);
+	assert_non_null(strstr(report, "Diagnostic-Code: x-sendoff; 550 5.1.1 no such user here\r\n"));
+	assert_null(strstr(report, "Last-Attempt-Date"));
+	free(report);
+}
+
 static void bytes_that_are_no_text_become_question_marks(void **state)
 {
 	struct dsn_rcpt rcpt = { .address = "\xff\xe4@x", .orcpt = "rfc822;\xf0@y", .action = DSN_FAILED };
@@ -495,6 +509,7 @@ int main(void)
 		cmocka_unit_test(a_header_of_no_known_letters_says_so),
 		cmocka_unit_test(a_whole_original_with_smtputf8_is_a_global_message),
 		cmocka_unit_test(the_time_that_was_wanted_is_told),
+		cmocka_unit_test(what_was_given_up_is_said_in_our_words),
 		cmocka_unit_test(bytes_that_are_no_text_become_question_marks),
 		cmocka_unit_test(a_whole_original_is_streamed_between_head_and_tail),
 		cmocka_unit_test(many_long_recipients_fit_the_promised_size),
