@@ -190,8 +190,7 @@ bool dropdir_is_stale(const struct dropdir *d, const char *name, int64_t wall_ms
 {
 	struct stat st;
 
-	return fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && wall_ms / 1000 - st.st_mtime > STALE_S &&
-	       wall_ms / 1000 - st.st_ctime > STALE_S;
+	return fstatat(d->fd, name, &st, AT_SYMLINK_NOFOLLOW) == 0 && wall_ms / 1000 - st.st_mtime > STALE_S;
 }
 
 bool dropdir_is_missing(const struct dropdir *d, const char *name)
