@@ -33,8 +33,10 @@ static void list(const struct server *s, struct buf *text)
 {
 	buf_append_str(text, "Commands:");
 	for (int verb = 0; verb < TOPICS; verb++)
-		if (is_there(s, verb))
-			buf_printf(text, " %s", command_verb_name((enum command_verb)verb));
+		if (is_there(s, verb)) {
+			buf_append_char(text, ' ');
+			buf_append_str(text, command_verb_name((enum command_verb)verb));
+		}
 }
 
 void server_help(struct server *s, struct span topic)
