@@ -467,7 +467,8 @@ static void a_lost_answer_to_the_final_dot_is_doubtful(void **state)
 	UNTIL(&w, 5, rig_rcpt(&w.rig, id, 0).state == QUEUE_RCPT_DOUBTFUL);
 	assert_true(rig_rcpt(&w.rig, id, 0).due_ms > loop_wall_ms(w.loop) + 500 * 1000);
 	queue_view_end(w.rig.queue);
-	assert_int_equal(world_why(&w, id).gate, TRAFFIC_GATE_RETRY);
+	/* What is committed may be read before its answer is heard. */
+	UNTIL(&w, 5, world_why(&w, id).gate == TRAFFIC_GATE_RETRY);
 	pass(&w, 600);
 	assert_int_equal(w.server.messages, 1);
 	world_close(&w);
@@ -894,6 +895,7 @@ static void smtputf8_is_left_out_where_nothing_needs_it(void **state)
 {
 	static const char header[] = "Subject: Gr\xc3\xbc\xc3\x9f"
 				     "e\r\n\r\nHello\r\n";
+	char longline[1200];
 	struct world w;
 
 	(void)state;
@@ -904,9 +906,16 @@ static void smtputf8_is_left_out_where_nothing_needs_it(void **state)
 	UNTIL(&w, 5, w.server.messages == 1 && is_idle(&w));
 	assert_null(strstr(w.server.last_mail, "SMTPUTF8"));
 	assert_string_equal(w.server.rcpt_lines, "RCPT TO:<a@xn--bcher-kva.example>\n");
+	/* What was only looked at for this stays as it is, also where a converter would find something to do. */
+	memset(longline + 14, 'x', 1100);
+	memcpy(longline, "Subject: x\r\n\r\n", 14);
+	memcpy(longline + 1114, "\r\n", 3);
+	world_mail(&w, (struct rig_mail){ .flags = QUEUE_SMTPUTF8, .body = longline });
+	UNTIL(&w, 5, w.server.messages == 2 && is_idle(&w));
+	assert_null(strstr(w.server.last_body, "Content-Transfer-Encoding"));
 	/* A header that is not ASCII needs it. */
 	world_mail(&w, (struct rig_mail){ .flags = QUEUE_SMTPUTF8, .body = header, .kind = QUEUE_BODY_8BIT });
-	UNTIL(&w, 5, w.server.messages == 2 && is_idle(&w));
+	UNTIL(&w, 5, w.server.messages == 3 && is_idle(&w));
 	assert_non_null(strstr(w.server.last_body, "5.6.7"));
 	world_close(&w);
 }
