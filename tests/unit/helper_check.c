@@ -168,7 +168,7 @@ static void after_cancel_nothing_is_told_and_others_go_on(void **state)
 		helper_cancel(requests[i]);
 	ask(scram, "pencil");
 	assert_int_equal(verdict, HELPER_YES);
-	assert_true(clock_boot_ms() - before < 3000);
+	assert_true(clock_boot_ms() - before < 8000); /* all of them would take longer */
 	/* What still runs ends with the helper: see teardown. */
 	helper_check(helper, slow, "pencil", on_checked, NULL);
 	PUMP_IDLE(loop, 50);
