@@ -80,8 +80,8 @@ bool conn_is_tls(const struct conn *conn);
 bool conn_tls_facts(const struct conn *conn, struct tls_facts *out);
 const struct tls_session *conn_tls(const struct conn *conn);
 
-const char *conn_error(const struct conn *conn);  /* for people, or "" */
-bool conn_failed_in_tls(const struct conn *conn); /* the failure came from the handshake or the record layer */
+const char *conn_error(const struct conn *conn);          /* for people, or "" */
+bool conn_failed_in_tls(const struct conn *conn);         /* the failure came from the handshake or the record layer */
 bool conn_failed_by_certificate(const struct conn *conn); /* the peer's was refused */
 
 /* "192.0.2.7:1234", "[2001:db8::1]:25", "unix"; never NULL. */
