@@ -93,6 +93,7 @@ struct config_trust {
 	struct config_strings uids;                                  /* "*", names or numbers */
 	struct config_strings gids;                                  /* "*", names or numbers; besides uids */
 	struct config_rate max_rate;                                 /* per submitter */
+	bool tells_users_apart;                                      /* submitters or identities go by users */
 	struct config_at networks_at, uids_at, gids_at, max_rate_at; /* line 0: nobody said so, it is the default */
 };
 

@@ -184,6 +184,22 @@ static void check_identity(struct config_load *load, const struct config_identit
 			     identity->name);
 }
 
+static bool is_by_user(const struct config_who *who)
+{
+	return who->users.count || who->uids.count || who->gids.count;
+}
+
+static bool tells_users_apart(const struct config *config)
+{
+	for (size_t i = 0; i < config->submitter_count; i++)
+		if (is_by_user(&config->submitters[i].who))
+			return true;
+	for (size_t i = 0; i < config->identity_count; i++)
+		if (is_by_user(&config->identities[i].who))
+			return true;
+	return false;
+}
+
 void config_rules_check(struct config_load *load)
 {
 	const struct config *config = load->config;
@@ -214,4 +230,5 @@ void config_rules_check(struct config_load *load)
 		else if (is_about_all(&identity->who) && !identity->senders.count)
 			any = identity;
 	}
+	load->config->trust.tells_users_apart = tells_users_apart(config);
 }

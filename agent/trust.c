@@ -34,6 +34,13 @@ static bool judge_network(const struct config_trust *config, const struct trust_
 	return false;
 }
 
+/* Where users are told apart, nobody gets in by hiding who they are: a socket that its owner closed before we could ask
+ * belongs to nobody, and its message would go by none of the rules. */
+static bool must_know(const struct config_trust *config)
+{
+	return config->tells_users_apart || (!has_any(&config->uids) && !has_any(&config->gids));
+}
+
 static bool judge_user(const struct config_trust *config, const struct trust_peer *peer, const struct who *who,
 		       char *why, size_t why_size)
 {
@@ -46,8 +53,7 @@ static bool judge_user(const struct config_trust *config, const struct trust_pee
 			 who_text(who, name, sizeof(name)));
 		return false;
 	}
-	/* Where only some users may send, nobody gets in by hiding who they are. */
-	if (peer->is_unix || (peer->is_loopback && !has_any(&config->uids) && !has_any(&config->gids))) {
+	if (peer->is_unix || (peer->is_loopback && must_know(config))) {
 		snprintf(why, why_size, "the system does not tell who is calling");
 		return false;
 	}

@@ -467,6 +467,22 @@ def test_users_and_groups_of_the_machine_are_told_apart(scratch):
     assert ask(user=33).strip() == "250"  # its group, by the files of the system
 
 
+def test_nobody_escapes_the_rules_about_users_by_closing_at_once(scratch):
+    if not IS_ROOT:
+        pytest.skip("needs root, for a client of another user")
+    agent = Agent(scratch, 'submitter "web" { uids = {"65534"} senders = {"www@example.org"} }').start()
+    script = """
+import socket
+for _ in range(40):
+    with socket.create_connection(("127.0.0.1", %d)) as peer:
+        peer.sendall(b"EHLO x\\r\\nMAIL FROM:<ceo@example.org>\\r\\nRCPT TO:<v@example.net>\\r\\nBDAT 0 LAST\\r\\n")
+"""
+    subprocess.run(["/usr/bin/python3", "-c", script % agent.port], user=65534, check=True, timeout=60)
+    agent.send()
+    log = until(lambda: "accepted" in agent.log() and agent.log(), agent.log)
+    assert "turned-away" in log and "from=ceo@example.org recipients" not in log
+
+
 # ---- the message: each accepted or refused by a rule, never changed otherwise
 
 

@@ -517,6 +517,30 @@ static void most_of_the_internet_is_everything(void **state)
 	assert_false(config_open_is_everything(&list));
 }
 
+static void it_is_known_whether_rules_tell_users_apart(void **state)
+{
+	static const struct {
+		const char *text;
+		bool apart;
+	} configs[] = {
+		{ "", false },
+		{ "submitter s { rate = \"1/s\" networks = {\"10.0.0.0/8\"} }\n", false },
+		{ "submitter s { rate = \"1/s\" uids = {\"7\"} }\n", true },
+		{ "submitter s { rate = \"1/s\" gids = {\"7\"} }\n", true },
+		{ "identity i { from = \"a@example.com\" senders = {\"*\"} }\n", false },
+		{ "identity i { from = \"a@example.com\" users = {\"root\"} }\n", true },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < sizeof(configs) / sizeof(configs[0]); i++) {
+		struct config *config = load(f, configs[i].text, false);
+
+		assert_non_null(config);
+		assert_int_equal(config->trust.tells_users_apart, configs[i].apart);
+		config_unref(config);
+	}
+}
+
 static void a_container_is_known_by_its_marks(void **state)
 {
 	struct fixture *f = *state;
@@ -546,6 +570,7 @@ int main(void)
 		TEST(without_a_word_the_defaults_hold),
 		TEST(only_sockets_need_a_restart),
 		TEST(most_of_the_internet_is_everything),
+		TEST(it_is_known_whether_rules_tell_users_apart),
 		TEST(a_container_is_known_by_its_marks),
 	};
 

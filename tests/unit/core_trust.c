@@ -93,6 +93,16 @@ static void nobody_gets_in_by_hiding_who_they_are(void **state)
 	assert_false(judge(rules("*", NULL), (struct caller){ by_unix, "", NO_UID, 0 }));
 }
 
+static void nobody_escapes_the_rules_about_users_by_hiding_who_they_are(void **state)
+{
+	struct config_trust trust = rules("*", "*");
+
+	(void)state;
+	trust.tells_users_apart = true;
+	assert_false(judge(trust, (struct caller){ by_loopback, "127.0.0.1", NO_UID, 0 }));
+	assert_true(judge(trust, (struct caller){ by_loopback, "127.0.0.1", 1000, 0 }));
+}
+
 static void users_may_be_listed_by_name(void **state)
 {
 	char why[200];
@@ -177,6 +187,7 @@ int main(void)
 		cmocka_unit_test(a_uid_that_is_not_listed_is_refused_on_every_way_in),
 		cmocka_unit_test(a_group_lets_in_beside_the_users),
 		cmocka_unit_test(nobody_gets_in_by_hiding_who_they_are),
+		cmocka_unit_test(nobody_escapes_the_rules_about_users_by_hiding_who_they_are),
 		cmocka_unit_test(users_may_be_listed_by_name),
 		cmocka_unit_test(a_stranger_is_refused_whatever_it_claims),
 		cmocka_unit_test(a_network_may_be_one_loopback_address),
