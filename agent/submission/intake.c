@@ -7,6 +7,7 @@
 #include "base/text.h"
 #include "message/fixup.h"
 #include "message/mime.h"
+#include "smtp/address.h"
 #include "submission/draft.h"
 #include "trust.h"
 
@@ -224,7 +225,7 @@ static struct message *message_new(const struct intake_session *session)
 	m->line_empty = true;
 	buf_init(&m->from, FROM_MAX);
 	/* A header comes out whole, in front of one piece of input. */
-	buf_init(&m->waiting, 2 * FIXUP_HEADER_MAX + 256 * 1024);
+	buf_init(&m->waiting, FIXUP_OUT_MAX + 256 * 1024);
 	return m;
 }
 
@@ -336,6 +337,14 @@ static const char *new_from(struct message *m)
 	return buf_cstr(&m->from);
 }
 
+/* For a new Message-ID that does not name this machine; NULL: there is none. */
+static const char *sender_domain(const struct message *m)
+{
+	const char *domain = address_domain(span_str(draft_from(m->draft)->address)).data;
+
+	return domain && *domain && *domain != '[' && text_is_ascii(span_str(domain)) ? domain : NULL;
+}
+
 static enum fixup_original original_of(enum config_original original)
 {
 	switch (original) {
@@ -361,6 +370,7 @@ static void begin(struct intake *intake, const struct intake_session *session)
 				      .hostname = config->hostname,
 				      .protocol = session->protocol,
 				      .id = m->id_text,
+				      .id_domain = is_full ? NULL : sender_domain(m),
 				      .helo = is_full ? session->helo : NULL,
 				      .peer = is_full && m->peer[0] ? m->peer : NULL,
 				      .tls = session->tls,
@@ -521,6 +531,10 @@ enum intake_verdict intake_store(struct intake *intake, const struct intake_sess
 			intake,
 			(struct server_reply){ 554, "5.4.6", "too many hops: this message goes round in a loop" },
 			out_reply);
+	/* In a body it can be encoded where the next hop does not take it; in a header nothing can be done. */
+	if (fixup_facts(&m->fixup)->has_nul)
+		return refuse_message(intake, (struct server_reply){ 550, "5.6.0", "the header has NUL bytes in it" },
+				      out_reply);
 	submit(intake, session, envelope);
 	return INTAKE_OK;
 }

@@ -741,6 +741,38 @@ static void a_binary_message_in_chunks_is_kept_as_it_is(void **state)
 	close(fd);
 }
 
+/* A body can be encoded for a next hop that does not take them, a header cannot. */
+static void nul_in_a_header_is_refused_and_in_a_body_is_not(void **state)
+{
+	static const char header[] = "BDAT 9 LAST\r\nA: \0\r\n\r\nb", body_of[] = "BDAT 10 LAST\r\nA: b\r\n\r\n\0\0";
+	static const char open[] = "MAIL FROM:<a@example.org> BODY=BINARYMIME\r\nRCPT TO:<b@example.net>\r\n";
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	say(fd, open);
+	assert_int_equal(write(fd, header, sizeof(header) - 1), sizeof(header) - 1);
+	hear(bench, fd, "550 5.6.0 ");
+	assert_int_equal(messages(bench), 0);
+	say(fd, open);
+	assert_int_equal(write(fd, body_of, sizeof(body_of) - 1), sizeof(body_of) - 1);
+	hear(bench, fd, "queued as ");
+	assert_int_equal(messages(bench), 1);
+	close(fd);
+}
+
+static void a_message_id_of_ours_names_the_senders_domain(void **state)
+{
+	struct bench *bench = *state;
+	int fd = greeted(bench);
+
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_non_null(strstr(body(bench), "@example.org>\r\n"));
+	bench->config.privacy = CONFIG_PRIVACY_FULL;
+	queued(bench, fd, "<a@example.org>", "<b@example.net>", "");
+	assert_non_null(strstr(body(bench), "@agent.example.org>\r\n"));
+	close(fd);
+}
+
 static void a_sender_of_others_is_refused_and_the_session_goes_on(void **state)
 {
 	static const char *senders[] = { "*@shop.example.com" };
@@ -1071,6 +1103,8 @@ int main(void)
 		WITH_BENCH(what_the_client_asks_for_is_in_the_envelope),
 		WITH_BENCH(smtputf8_is_kept_for_a_header_that_needs_it),
 		WITH_BENCH(a_binary_message_in_chunks_is_kept_as_it_is),
+		WITH_BENCH(nul_in_a_header_is_refused_and_in_a_body_is_not),
+		WITH_BENCH(a_message_id_of_ours_names_the_senders_domain),
 		WITH_BENCH(a_sender_of_others_is_refused_and_the_session_goes_on),
 		WITH_BENCH(a_submitters_recipients_are_limited),
 		WITH_BENCH(a_quota_says_when_there_is_room_again_and_outlives_a_restart),
