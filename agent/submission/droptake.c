@@ -418,23 +418,35 @@ static void on_stored(void *arg, const struct intake_result *result)
 /* ---------------------------------------------------------------- the beginning */
 
 /* sendmail(1) would have come by the Unix socket: rules about that listener are about what it kept, too. */
-static const char *listener_name(const struct config *config)
+static const struct config_listener *listener_of(const struct config *config)
 {
 	for (size_t i = 0; i < config->listener_count; i++)
 		if (config->listeners[i].socket)
-			return config->listeners[i].name;
-	return "drop";
+			return &config->listeners[i];
+	return NULL;
+}
+
+/* A file cannot log in. */
+static bool takes_without_login(const struct config *config)
+{
+	const struct config_listener *listener = listener_of(config);
+	bool some = listener && listener->trust;
+
+	for (size_t i = 0; i < config->listener_count && !listener; i++)
+		some = some || config->listeners[i].trust;
+	return some;
 }
 
 static bool is_welcome(struct droptake *t)
 {
+	const struct config_listener *listener = listener_of(t->config);
 	struct trust_peer peer = { .is_unix = true };
-	char why[WHY_SIZE];
+	char why[WHY_SIZE] = "only who logs in may send here";
 
-	who_init(&t->who, listener_name(t->config), "", &t->setup.uid);
+	who_init(&t->who, listener ? listener->name : "drop", "", &t->setup.uid);
 	trust_name(&t->who, false, t->submitter);
 	snprintf(t->origin, sizeof(t->origin), "drop uid:%lu", (unsigned long)t->setup.uid);
-	if (trust_judge(&t->config->trust, &peer, &t->who, why, sizeof(why)))
+	if (takes_without_login(t->config) && trust_judge(&t->config->trust, &peer, &t->who, why, sizeof(why)))
 		return true;
 	end(t, DROPTAKE_REFUSED, why);
 	return false;

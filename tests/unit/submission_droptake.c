@@ -276,6 +276,28 @@ static void whom_trust_does_not_let_in_sends_nothing(void **state)
 	queue_has("");
 }
 
+static void where_only_who_logs_in_may_send_nothing_is_taken(void **state)
+{
+	struct config *config = shared.config;
+
+	(void)state;
+	for (size_t i = 0; i < config->listener_count; i++)
+		config->listeners[i].trust = !config->listeners[i].socket;
+	take(five, 0, true);
+	assert_int_equal(result.end, DROPTAKE_REFUSED);
+	assert_non_null(strstr(result.why, "logs in"));
+	/* Without a socket it is as if sendmail had come by any other. */
+	for (size_t i = 0; i < config->listener_count; i++)
+		config->listeners[i].socket = NULL;
+	take(five, 0, true);
+	assert_int_equal(result.end, DROPTAKE_DONE);
+	for (size_t i = 0; i < config->listener_count; i++)
+		config->listeners[i].trust = false;
+	take(FILE_OF(TO("f")), 0, true);
+	assert_int_equal(result.end, DROPTAKE_REFUSED);
+	queue_has("a b c d e ");
+}
+
 static void one_that_is_cut_is_refused_before_anything_is_said(void **state)
 {
 	char text[sizeof(five)];
@@ -317,6 +339,7 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_commit_that_fails_is_no_acceptance, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(a_rate_is_a_reason_to_wait_and_a_bad_address_none, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(whom_trust_does_not_let_in_sends_nothing, set_up, tear_down),
+		cmocka_unit_test_setup_teardown(where_only_who_logs_in_may_send_nothing_is_taken, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(one_that_is_cut_is_refused_before_anything_is_said, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(it_can_be_given_up_at_any_time, set_up, tear_down),
 	};
