@@ -1,6 +1,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "log.h"
@@ -14,6 +15,9 @@ enum {
 	TLS_HANDSHAKE_MS = 30000,
 	PROXY_HEADER_MS = 10000,
 	NAMES_ERRORS_MAX = 64 * 1024,
+	/* Recipients looked up in a turn, and its length: each may be an alias of a thousand, and others wait meanwhile. */
+	RCPTS = 16,
+	TURN_MS = 5,
 };
 
 /* ---------------------------------------------------------------- end of a session */
@@ -23,6 +27,7 @@ static void session_free(struct session *s)
 	struct session_shared *shared = s->shared;
 
 	conn_free(s->conn);
+	loop_timer_stop(&s->timer);
 	login_cancel(s->login);
 	server_free(s->engine);
 	intake_abandon(s->intake);
@@ -120,6 +125,11 @@ static bool start_tls(struct session *s)
 
 enum after { AFTER_GO_ON, AFTER_WAIT, AFTER_STALL, AFTER_END };
 
+static void on_turn(struct loop_timer *timer)
+{
+	run(LIST_ENTRY(timer, struct session, timer));
+}
+
 static enum after do_action(struct session *s)
 {
 	switch (s->action.kind) {
@@ -177,9 +187,15 @@ static void unstall(struct session *s)
 	take_input(s);
 }
 
+static bool is_long_enough(const struct session *s, int rcpts)
+{
+	return rcpts == RCPTS || clock_boot_ms() - loop_now_ms(s->shared->loop) >= TURN_MS;
+}
+
 static void run(struct session *s)
 {
 	enum after after;
+	int rcpts = 0;
 
 	if (s->is_shaking || !s->engine)
 		return;
@@ -196,6 +212,10 @@ static void run(struct session *s)
 	while (after == AFTER_GO_ON) {
 		server_step(s->engine, loop_now_ms(s->shared->loop), &s->rest, &s->action);
 		after = do_action(s);
+		if (s->action.kind == SERVER_ASK_RCPT && is_long_enough(s, ++rcpts)) {
+			loop_timer_in(&s->timer, 0);
+			break;
+		}
 	}
 	if (after == AFTER_STALL) {
 		stall(s);
@@ -432,6 +452,7 @@ void session_start(struct session_shared *shared, struct policy *policy, int fd)
 						  .arg = s },
 			   fd);
 	s->intake = intake_new(on_ready, on_stored, s);
+	loop_timer_init(&s->timer, shared->loop, on_turn);
 	s->is_tcp = conn_peer_host(s->conn)[0] != '\0';
 	list_append(&shared->sessions, &s->node);
 	shared->count++;

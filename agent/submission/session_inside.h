@@ -32,6 +32,7 @@ struct session {
 	struct buf held;             /* its bytes: the connection's do not outlive the call */
 	struct span rest;            /* input not taken yet, during run() */
 	size_t unread;               /* length of the input when rest was taken from it */
+	struct loop_timer timer;     /* goes on in the next turn */
 };
 
 /* session_mail.c. Answers to SERVER_ASK_MAIL and SERVER_ASK_RCPT. */

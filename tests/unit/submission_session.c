@@ -807,6 +807,27 @@ static void a_submitters_recipients_are_limited(void **state)
 	close(fd);
 }
 
+static void a_group_of_many_recipients_lets_others_have_their_turns(void **state)
+{
+	struct bench *bench = *state;
+	int many = greeted(bench), other = dial(bench);
+	char group[32768] = "MAIL FROM:<a@example.org>\r\n", heard[65536];
+	ssize_t n;
+
+	bench->submitter.recipients = 1;
+	bench->config.submitter_count = 1;
+	for (int i = 0; i < 500; i++)
+		snprintf(strchr(group, '\0'), 64, "RCPT TO:<b%d@example.net>\r\n", i);
+	say(many, strcat(group, "NOOP\r\n"));
+	hear(bench, other, "220 ");
+	n = recv(many, heard, sizeof(heard) - 1, 0);
+	heard[n > 0 ? n : 0] = '\0';
+	assert_null(strstr(heard, "250 2.0.0 "));
+	hear(bench, many, "250 2.0.0 ");
+	close(many);
+	close(other);
+}
+
 static void a_quota_says_when_there_is_room_again_and_outlives_a_restart(void **state)
 {
 	struct bench *bench = *state;
@@ -1107,6 +1128,7 @@ int main(void)
 		WITH_BENCH(a_message_id_of_ours_names_the_senders_domain),
 		WITH_BENCH(a_sender_of_others_is_refused_and_the_session_goes_on),
 		WITH_BENCH(a_submitters_recipients_are_limited),
+		WITH_BENCH(a_group_of_many_recipients_lets_others_have_their_turns),
 		WITH_BENCH(a_quota_says_when_there_is_room_again_and_outlives_a_restart),
 		WITH_BENCH(a_message_that_could_not_be_written_costs_no_quota),
 		WITH_BENCH(a_submitters_rate_says_when_it_passes),
