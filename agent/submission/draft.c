@@ -231,7 +231,10 @@ static bool refuse_rcpt(struct draft *d, enum envelope_verdict verdict, const ch
 		buf_printf(&d->say, "the alias <%s> leads to too many addresses or round in a circle", given);
 		return refuse(d, 452, "4.5.3", out_reply);
 	case ENVELOPE_LOST:
-		buf_printf(&d->say, "the alias <%s> leads to nothing that can be read just now", given);
+		buf_printf(&d->say,
+			   "the alias <%s> leads to no address: its line is wrong, or a file that it includes is empty or "
+			   "cannot be read; `sendoff status` says more",
+			   given);
 		return refuse(d, 451, "4.3.0", out_reply);
 	case ENVELOPE_OK:
 	case ENVELOPE_NOT_ALLOWED: break;
