@@ -379,7 +379,7 @@ static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
 	if (rcpt.due_ms > now_ms && (rcpt.due_ms <= now_ms + s->horizon_ms || envelope.hold_until_ms > now_ms)) {
 		if (envelope.hold_until_ms > now_ms)
 			say(out, TRAFFIC_GATE_RELEASE, "its sender asked for a later release",
-			    "sendoff flush sends it at once");
+			    "sendoff flush with its id sends it at once");
 		else
 			why_retry(&rcpt, out);
 		out->until_ms = rcpt.due_ms;

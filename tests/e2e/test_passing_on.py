@@ -262,7 +262,8 @@ def test_put_off_mail_waits_says_so_and_can_be_sent_or_removed(scratch):
     sink, agent = world(scratch)
     first = submit(agent, message(), "HOLDFOR=3600")
     second = submit(agent, message(), "HOLDFOR=3600")
-    assert "later release" in agent.ctl("why", first).stdout
+    why = agent.ctl("why", first).stdout
+    assert "later release" in why and "sendoff flush with its id sends it at once" in why
     row = [r for r in agent.json("show", first) if r["type"] == "message"][0]
     assert row["hold_until_ms"] > row["arrival_ms"] + 3_500_000
     assert row["expires_ms"] - row["hold_until_ms"] > 4 * 86_400_000
