@@ -110,7 +110,7 @@ static const struct {
 static const struct {
 	const char *value, *verb;
 } queue_verbs[] = {
-	{ "", "flush" }, { "c", "flush" }, { "f", "hold" }, { "t", "release" }, { "rm", "remove" },  { "g", "bounce" },
+	{ "", "flush" }, { "c", "flush" }, { "f", "hold" }, { "t", "release" }, { "rm", "remove" },  { "g", "remove" },
 	{ "vb", "cat" }, { "vc", "cat" },  { "vh", "cat" }, { "vl", "show" },   { "ar", "explain" },
 };
 

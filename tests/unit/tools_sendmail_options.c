@@ -208,6 +208,7 @@ static void what_cannot_be_done_is_refused(void **state)
 		{ "sendmail -Mrm 0dy", "sendoff remove" },
 		{ "sendmail -Mf 0dy", "sendoff hold" },
 		{ "sendmail -Mt 0dy", "sendoff release" },
+		{ "sendmail -Mg 0dy", "sendoff remove" },
 		{ "sendmail -Mvb 0dy", "sendoff cat" },
 		{ "sendmail -Mvl 0dy", "sendoff show" },
 		{ "sendmail -MxValue a@b", "sendoff help" },
