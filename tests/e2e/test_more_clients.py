@@ -344,7 +344,7 @@ def test_mutt_speaks_smtp(way, tmp_path):
     tls = {"none": "set ssl_starttls=no\nset ssl_force_tls=no", "starttls": "set ssl_starttls=yes\nset ssl_force_tls=yes"}.get(way.tls, "")
     (tmp_path / "muttrc").write_text(
         f'set smtp_url="{scheme}://{user}localhost:{way.port}/"\nset smtp_pass="{PASSWORD}"\n{tls}\n'
-        f'set smtp_authenticators="plain"\nset ssl_ca_certificates_file="{way.ca}"\n'
+        f'set smtp_authenticators="scram-sha-256:plain"\nset ssl_ca_certificates_file="{way.ca}"\n'
         'set from="alice@example.org"\nset use_from=yes\nset use_envelope_from=yes\nset copy=no\nset charset="utf-8"\n'
         'set send_charset="utf-8"\nset allow_8bit=yes\n')
     env = {**os.environ, "HOME": str(tmp_path), "LC_ALL": "C.UTF-8"}
