@@ -89,10 +89,41 @@ static bool has_changed(const struct seen *seen)
 	       !is_same_time(&seen->changed, &st.st_ctim);
 }
 
-/* The whole file into `text`, or why not. */
-static const char *slurp(struct names *names, const char *path, struct buf *text)
+/* Without following a link, wherever on the way: lists belong to users, and what is in one can be asked for. Who writes
+ * a list would read all that the agent can read. */
+static int open_list(const char *path)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+	int fd = open("/", O_PATH | O_DIRECTORY | O_CLOEXEC);
+
+	for (bool is_last = false; fd >= 0 && !is_last;) {
+		int folder = fd, error, flags;
+		size_t len;
+		char *name;
+
+		path += strspn(path, "/");
+		len = strcspn(path, "/");
+		is_last = path[len] == '\0';
+		flags = is_last ? O_RDONLY | O_NONBLOCK | O_NOCTTY : O_PATH | O_DIRECTORY;
+		name = mem_span_dup(span_of(path, len));
+		fd = openat(folder, name, flags | O_NOFOLLOW | O_CLOEXEC);
+		error = errno == ENOTDIR ? ELOOP : errno;
+		mem_free(name);
+		close(folder);
+		errno = error;
+		path += len;
+	}
+	return fd;
+}
+
+static const char *open_error(int err)
+{
+	return err == ELOOP ? "links are not followed to it - write the path without them" : strerror(err);
+}
+
+/* The whole file into `text`, or why not. */
+static const char *slurp(struct names *names, const char *path, bool is_list, struct buf *text)
+{
+	int fd = is_list ? open_list(path) : open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
 	struct seen *seen;
 	struct stat st;
 	const char *why = NULL;
@@ -103,7 +134,7 @@ static const char *slurp(struct names *names, const char *path, struct buf *text
 	*seen = (struct seen){ .path = mem_strdup(path) };
 	if (fd < 0 || fstat(fd, &st) < 0) {
 		seen->err = errno;
-		why = strerror(errno);
+		why = open_error(errno);
 	} else {
 		look(seen, &st);
 	}
@@ -143,7 +174,7 @@ static bool supply(struct names *names, struct aliases *next, struct buf *errors
 		else if (names->file_count >= NAMES_FILES)
 			why = "too many files are included";
 		else
-			why = slurp(names, wanted, &text);
+			why = slurp(names, wanted, true, &text);
 		if (why) {
 			is_whole = false;
 			aliases_supply(next, wanted, NULL, why, errors);
@@ -169,7 +200,7 @@ static void read_all(struct names *names, const struct config *config, struct bu
 	mem_free(names->host);
 	names->host = mem_strdup(config->hostname);
 	buf_init(&text, ALIASES_MAX_BYTES + 32768);
-	why = slurp(names, file, &text);
+	why = slurp(names, file, false, &text);
 	if (why) {
 		buf_printf(errors, "%s: cannot read the aliases: %s%s\n", file, why,
 			   names->aliases ? " - those of before stay in use" : "");

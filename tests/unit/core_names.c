@@ -188,6 +188,26 @@ static void a_table_is_kept_while_an_included_file_cannot_be_read(void **state)
 	assert_string_equal(of(f, "all"), "b@example.com");
 }
 
+static void a_list_leads_to_no_other_file_by_links(void **state)
+{
+	struct fixture *f = *state;
+	char text[512], secret[128], folder[128];
+
+	snprintf(secret, sizeof(secret), "%s/secret", f->folder);
+	snprintf(folder, sizeof(folder), "%s/folder", f->folder);
+	put(secret, "hunter2\n");
+	assert_int_equal(symlink(secret, f->list_file), 0);
+	assert_int_equal(symlink(f->folder, folder), 0);
+	snprintf(text, sizeof(text), "all: :include:%s\nboth: :include:%s/secret\nplain: :include:%s\n", f->list_file,
+		 folder, secret);
+	put(f->main_file, text);
+	assert_true(refresh(f));
+	assert_non_null(strstr(names_error(f->names), "links are not followed"));
+	assert_string_equal(of(f, "all"), "lost");
+	assert_string_equal(of(f, "both"), "lost");
+	assert_string_equal(of(f, "plain"), "hunter2");
+}
+
 static void without_a_table_before_the_good_lines_count(void **state)
 {
 	struct fixture *f = *state;
@@ -298,6 +318,7 @@ int main(void)
 		TEST(files_that_stay_the_same_are_not_read_again),
 		TEST(a_table_is_kept_while_the_file_cannot_be_read),
 		TEST(a_table_is_kept_while_an_included_file_cannot_be_read),
+		TEST(a_list_leads_to_no_other_file_by_links),
 		TEST(without_a_table_before_the_good_lines_count),
 		TEST(a_mistake_takes_its_own_line_only),
 		TEST(only_regular_files_that_not_everybody_may_change_are_read),
