@@ -142,12 +142,8 @@ static uint32_t hash_of(const char *address)
 {
 	struct span whole = span_str(address), domain = address_domain(whole);
 	bool is_plain = text_is_ascii(domain) && !strcasestr(address, "xn--");
-	size_t len = is_plain ? whole.len : whole.len - domain.len;
-	uint32_t hash = 2166136261u; /* FNV-1a */
 
-	for (size_t i = 0; i < len; i++)
-		hash = (hash ^ (uint8_t)(i < whole.len - domain.len ? address[i] : span_lower(address[i]))) * 16777619u;
-	return hash;
+	return text_hash(is_plain ? whole : span_first(whole, whole.len - domain.len));
 }
 
 static void index_entry(struct draft *d, uint32_t i)
@@ -231,10 +227,11 @@ static bool refuse_rcpt(struct draft *d, enum envelope_verdict verdict, const ch
 		buf_printf(&d->say, "the alias <%s> leads to too many addresses or round in a circle", given);
 		return refuse(d, 452, "4.5.3", out_reply);
 	case ENVELOPE_LOST:
-		buf_printf(&d->say,
-			   "the alias <%s> leads to no address: its line is wrong, or a file that it includes is empty or "
-			   "cannot be read; `sendoff status` says more",
-			   given);
+		buf_printf(
+			&d->say,
+			"the alias <%s> leads to no address: its line is wrong, or a file that it includes is empty or "
+			"cannot be read; `sendoff status` says more",
+			given);
 		return refuse(d, 451, "4.3.0", out_reply);
 	case ENVELOPE_OK:
 	case ENVELOPE_NOT_ALLOWED: break;
