@@ -128,9 +128,8 @@ static void check_users(struct config_load *load, const struct config_listener *
 		if (got >= 0) {
 			buf_commit(&text, (size_t)got);
 			check_entries(load, at, l, buf_span(&text));
-			explicit_bzero(room, (size_t)got);
 		}
-		buf_fini(&text);
+		buf_wipe(&text);
 	}
 	if (fd >= 0)
 		close(fd);

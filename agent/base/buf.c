@@ -31,6 +31,13 @@ void buf_release(struct buf *buf)
 	buf_fini(buf);
 }
 
+void buf_wipe(struct buf *buf)
+{
+	if (buf->data)
+		explicit_bzero(buf->data, buf->capacity);
+	buf_fini(buf);
+}
+
 char *buf_reserve(struct buf *buf, size_t len)
 {
 	if (len > buf->max || buf->len > buf->max - len)

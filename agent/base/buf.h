@@ -27,6 +27,8 @@ void buf_fini(struct buf *buf);
 /* Empties it and keeps the storage; buf_release() also gives the storage back. */
 void buf_clear(struct buf *buf);
 void buf_release(struct buf *buf);
+/* buf_release() of what is secret: the storage is overwritten first. Room that it grew out of is not: reserve ahead. */
+void buf_wipe(struct buf *buf);
 
 /* What is held; valid until the next call on the buffer. */
 static inline struct span buf_span(const struct buf *buf)

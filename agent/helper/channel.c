@@ -7,13 +7,6 @@
 
 enum { OUTPUT_MAX = 8 * 1024 * 1024 }; /* more than all requests together can need */
 
-void channel_wipe(struct buf *buf)
-{
-	if (buf->data)
-		explicit_bzero(buf->data, buf->capacity);
-	buf_fini(buf);
-}
-
 static void break_down(struct channel *channel)
 {
 	loop_io_stop(&channel->io);
@@ -39,7 +32,7 @@ static void flush(struct channel *channel)
 		}
 		buf_consume(&channel->out, (size_t)n);
 	}
-	channel_wipe(&channel->out);
+	buf_wipe(&channel->out);
 	loop_io_set(&channel->io, LOOP_READ);
 }
 
@@ -77,7 +70,7 @@ static void receive(struct channel *channel)
 	buf_commit(&channel->in, (size_t)n);
 	take_records(channel);
 	if (channel->fd >= 0 && buf_is_empty(&channel->in))
-		channel_wipe(&channel->in);
+		buf_wipe(&channel->in);
 }
 
 static void on_ready(struct loop_io *io, int events)
@@ -115,8 +108,8 @@ void channel_fini(struct channel *channel)
 	if (channel->fd >= 0)
 		close(channel->fd);
 	channel->fd = -1;
-	channel_wipe(&channel->in);
-	channel_wipe(&channel->out);
+	buf_wipe(&channel->in);
+	buf_wipe(&channel->out);
 }
 
 bool channel_send(struct channel *channel, const struct protocol_record *record)

@@ -31,7 +31,4 @@ void channel_fini(struct channel *channel);
 /* False: the record is too large, or the other end takes nothing any more. */
 bool channel_send(struct channel *channel, const struct protocol_record *record);
 
-/* Overwrites what a buffer holds or held and frees it. */
-void channel_wipe(struct buf *buf);
-
 #endif

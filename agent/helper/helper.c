@@ -332,7 +332,7 @@ struct helper_request *helper_check(struct helper *helper, const char *secret, c
 		record.payload = buf_span(&question);
 		send_request(request, record, "the password is too long");
 	}
-	channel_wipe(&question);
+	buf_wipe(&question);
 	return request;
 }
 

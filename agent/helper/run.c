@@ -82,8 +82,8 @@ static void release(struct run *run)
 	close_pipe(&run->err_io, &run->err_fd);
 	loop_timer_stop(&run->timer);
 	loop_task_stop(&run->task);
-	channel_wipe(&run->out);
-	channel_wipe(&run->err);
+	buf_wipe(&run->out);
+	buf_wipe(&run->err);
 	list_remove(&run->node);
 	mem_free(run->command);
 	mem_free(run);

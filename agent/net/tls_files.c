@@ -46,13 +46,6 @@ static int read_file(const char *path, bool private, struct buf *out, char *why,
 	return -error;
 }
 
-static void wipe(struct buf *buf)
-{
-	if (buf->data)
-		explicit_bzero(buf->data, buf->capacity);
-	buf_fini(buf);
-}
-
 static gnutls_datum_t datum_of(const struct buf *buf)
 {
 	struct span s = buf_span(buf);
@@ -84,7 +77,7 @@ int tls_files_load_pair(gnutls_certificate_credentials_t credentials, const char
 	error = error < 0 ? -EINVAL : 0;
 out:
 	buf_fini(&certificate);
-	wipe(&key);
+	buf_wipe(&key);
 	return error;
 }
 

@@ -91,7 +91,7 @@ static void tidy(struct client *c)
 	if (c->sending.len == 0 || c->handed < c->sending.len)
 		return;
 	if (c->is_secret)
-		explicit_bzero(c->sending.data, c->sending.capacity);
+		buf_wipe(&c->sending);
 	c->is_secret = c->is_secret && !buf_is_empty(&c->out);
 	buf_clear(&c->sending);
 	if (c->sending.capacity > SEND_MAX)

@@ -86,10 +86,10 @@ void client_state_rearm(struct client *c, int64_t now_ms)
 
 void client_state_drop_output(struct client *c)
 {
-	if (c->is_secret && c->out.data)
-		explicit_bzero(c->out.data, c->out.capacity);
-	if (c->is_secret && c->sending.data)
-		explicit_bzero(c->sending.data, c->sending.capacity);
+	if (c->is_secret) {
+		buf_wipe(&c->out);
+		buf_wipe(&c->sending);
+	}
 	c->is_secret = false;
 	buf_clear(&c->out);
 	buf_clear(&c->sending);

@@ -48,9 +48,7 @@ void command_reader_fini(struct command_reader *r)
 
 void command_reader_wipe(struct command_reader *r)
 {
-	if (r->held.data)
-		explicit_bzero(r->held.data, r->held.capacity);
-	buf_release(&r->held);
+	buf_wipe(&r->held);
 	r->was_held = false;
 }
 

@@ -292,9 +292,7 @@ static bool set_base64(struct sasl_server *s, Gsasl_property property, const uin
 	buf_init(&text, 2 * SCRAM_SALT_MAX);
 	good = text_base64_encode(&text, span_of(data, len)) &&
 	       gsasl_property_set(s->session, property, buf_cstr(&text)) == GSASL_OK;
-	if (text.data)
-		explicit_bzero(text.data, text.capacity);
-	buf_fini(&text);
+	buf_wipe(&text);
 	return good;
 }
 
@@ -367,13 +365,6 @@ struct sasl_server *sasl_server_new(const struct sasl_server_setup *setup)
 	return s;
 }
 
-static void wipe(struct buf *buf)
-{
-	if (buf->data)
-		explicit_bzero(buf->data, buf->capacity);
-	buf_fini(buf);
-}
-
 /* The library frees its copy without wiping it; the address it hands out is that copy. */
 static void wipe_property(Gsasl_session *session, Gsasl_property property)
 {
@@ -394,8 +385,8 @@ void sasl_server_free(struct sasl_server *s)
 	}
 	if (s->library)
 		gsasl_done(s->library);
-	wipe(&s->first);
-	wipe(&s->second);
+	buf_wipe(&s->first);
+	buf_wipe(&s->second);
 	mem_free(s->user);
 	mem_free(s->certified);
 	mem_free(s->binding);

@@ -129,9 +129,7 @@ static void respond(struct server *s, struct span base64)
 		give_up(s, 501, "5.5.2", "That is not base64");
 	else
 		take(s, sasl_server_step(s->exchange->sasl, buf_span(&response), &challenge), &challenge);
-	if (response.data)
-		explicit_bzero(response.data, response.capacity);
-	buf_fini(&response);
+	buf_wipe(&response);
 }
 
 void server_auth_verify(struct server *s)

@@ -101,9 +101,7 @@ static void load(struct roster *roster, struct buf *errors)
 	roster->users = error ? NULL : users_parse(buf_span(&text), roster->file, errors);
 	if (error > 0)
 		buf_printf(errors, "%s: %s\n", roster->file, strerror(error));
-	if (text.data)
-		explicit_bzero(text.data, text.capacity);
-	buf_fini(&text);
+	buf_wipe(&text);
 }
 
 const struct users *roster_users(struct roster *roster, int64_t boot_ms, struct buf *errors)

@@ -95,6 +95,19 @@ static void consumed_bytes_go_from_the_front(void **state)
 	assert_int_equal(buf.start, 0);
 }
 
+static void a_wiped_buffer_is_empty_and_fit_for_use(void **state)
+{
+	(void)state;
+	buf_wipe(&buf);
+	assert_null(buf.data);
+	buf_append_str(&buf, "secret");
+	buf_wipe(&buf);
+	assert_null(buf.data);
+	assert_true(buf_is_empty(&buf));
+	assert_true(buf_append_str(&buf, "next"));
+	assert_string_equal(buf_cstr(&buf), "next");
+}
+
 static void a_stream_through_a_small_buffer_does_not_grow_it(void **state)
 {
 	size_t capacity = 0;
@@ -177,6 +190,7 @@ int main(void)
 		TEST(a_stream_through_a_small_buffer_does_not_grow_it),
 		TEST(reserved_room_is_taken_by_commit),
 		TEST(clear_keeps_the_storage_and_release_does_not),
+		TEST(a_wiped_buffer_is_empty_and_fit_for_use),
 		TEST(take_hands_the_text_over),
 	};
 
