@@ -276,6 +276,35 @@ bad:
 	return false;
 }
 
+/* The code point at the front of valid UTF-8, which is moved past it. */
+static uint32_t take_character(struct span *s)
+{
+	const unsigned char *p = (const unsigned char *)s->data;
+	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
+	uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
+
+	for (size_t i = 1; i < len; i++)
+		c = c << 6 | (p[i] & 0x3f);
+	*s = span_from(*s, len);
+	return c;
+}
+
+bool text_utf8_xtext_encode(struct buf *out, struct span s, bool is_unitext)
+{
+	bool ok = true;
+
+	while (ok && s.len) {
+		struct span before = s;
+		uint32_t c = take_character(&s);
+		bool plain = c > ' ' && c != 127 && c != '+' && c != '=' && c != '\\' &&
+			     (c < 127 || (is_unitext && c > 159));
+
+		ok = plain ? buf_append_span(out, span_first(before, before.len - s.len))
+			   : buf_printf(out, "\\x{%02X}", (unsigned)c);
+	}
+	return ok;
+}
+
 static const char id_digits[] = "0123456789abcdefghjkmnpqrstvwxyz";
 
 char *text_id_print(uint64_t id, char out[TEXT_ID_SIZE])
@@ -401,6 +430,15 @@ bool text_clean(struct buf *out, struct span s, size_t max)
 		written += piece.len;
 	}
 	return true;
+}
+
+uint32_t text_hash(struct span s)
+{
+	uint32_t hash = 2166136261u;
+
+	for (size_t i = 0; i < s.len; i++)
+		hash = (hash ^ (unsigned char)span_lower(s.data[i])) * 16777619u;
+	return hash;
 }
 
 size_t text_distance(const char *a, const char *b)

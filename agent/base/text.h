@@ -1,6 +1,6 @@
 /*
  * text - small readings and writings of text: durations, sizes, rates, base64, message ids, xtext,
- * globs, and the cleaning of text that strangers wrote.
+ * globs, hashes, and the cleaning of text that strangers wrote.
  *
  * Owns nothing; pure. Readers return false and leave the out-parameters untouched on bad input.
  * Threads: any.
@@ -39,6 +39,8 @@ bool text_base64_decode(struct buf *out, struct span s);
 /* RFC 3461, 4: xtext. Decoding refuses lower-case hex and bytes that xtext must not contain. */
 bool text_xtext_encode(struct buf *out, struct span s);
 bool text_xtext_decode(struct buf *out, struct span s);
+/* RFC 6533, 3: utf-8-addr-xtext, which needs only ASCII, or utf-8-addr-unitext. `s` is valid UTF-8. */
+bool text_utf8_xtext_encode(struct buf *out, struct span s, bool is_unitext);
 
 /* A message id as people see it: 13 characters of lower-case base32 without i, l, o, u; sorts by age. */
 enum { TEXT_ID_LEN = 13, TEXT_ID_SIZE = TEXT_ID_LEN + 1 };
@@ -53,6 +55,9 @@ bool text_glob(const char *pattern, struct span s);
 bool text_clean(struct buf *out, struct span s, size_t max);
 bool text_is_utf8(struct span s);
 bool text_is_ascii(struct span s);
+
+/* FNV-1a, ASCII case folded, to find text in a table: what is equal has the same, with or without regard to case. */
+uint32_t text_hash(struct span s);
 
 /* Edit distance (insert, delete, replace, swap) for "did you mean"; at most 64 bytes a side, else SIZE_MAX. */
 size_t text_distance(const char *a, const char *b);

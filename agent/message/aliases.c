@@ -393,12 +393,7 @@ static bool same(const char *a, const char *b)
 /* Of what two addresses of one mailbox have in common byte by byte, but for case. */
 static size_t hash(const char *text)
 {
-	struct span local = address_local(span_str(text));
-	uint32_t h = 2166136261u; /* FNV-1a */
-
-	for (size_t i = 0; i < local.len; i++)
-		h = (h ^ (unsigned char)span_lower(local.data[i])) * 16777619u;
-	return h;
+	return text_hash(address_local(span_str(text)));
 }
 
 static void arrive(struct walk *w, const char *file, const struct target *target)

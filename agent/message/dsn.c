@@ -137,36 +137,6 @@ static bool date_field(struct buf *out, const struct dsn_report *r, const char *
 	return ms == 0 || field(out, r, label, clock_date(ms, date));
 }
 
-/* The code point at the front of valid UTF-8, which is moved past it. */
-static uint32_t take_character(struct span *s)
-{
-	const unsigned char *p = (const unsigned char *)s->data;
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
-
-	for (size_t i = 1; i < len; i++)
-		c = c << 6 | (p[i] & 0x3f);
-	*s = span_from(*s, len);
-	return c;
-}
-
-/* RFC 6533, 3: utf-8-addr-xtext, the form of such an address that needs only ASCII, or utf-8-addr-unitext. */
-static bool append_utf8_address(struct buf *out, struct span s, bool unitext)
-{
-	bool ok = true;
-
-	while (ok && s.len) {
-		struct span rest = s;
-		uint32_t c = take_character(&rest);
-		bool plain =
-			c > ' ' && c != 127 && c != '+' && c != '=' && c != '\\' && (c < 127 || (unitext && c > 159));
-
-		ok = plain ? buf_append(out, s.data, s.len - rest.len) : buf_printf(out, "\\x{%02X}", (unsigned)c);
-		s = rest;
-	}
-	return ok;
-}
-
 /* "rfc822; a@b", or the form of RFC 6533 where it is not ASCII. */
 static bool address_field(struct buf *out, const struct dsn_report *r, const char *label, struct span type,
 			  struct span address)
@@ -177,7 +147,7 @@ static bool address_field(struct buf *out, const struct dsn_report *r, const cha
 
 	/* A path has 256 octets at most; what makes a longer line than 998 from that was never a mailbox. */
 	buf_init(&text, XTEXT_MAX);
-	if (is_utf8 && text_is_utf8(address) && append_utf8_address(&text, address, r->utf8))
+	if (is_utf8 && text_is_utf8(address) && text_utf8_xtext_encode(&text, address, r->utf8))
 		ok = ok && buf_append_str(out, "utf-8; ") && buf_append_span(out, buf_span(&text));
 	else
 		ok = ok && append_ascii(out, type, 32) && buf_append_str(out, "; ") &&

@@ -165,35 +165,6 @@ static bool is_printable(struct span s)
 	return s.len > 0;
 }
 
-/* The code point at the front of valid UTF-8, which is moved past it. */
-static uint32_t take_character(struct span *s)
-{
-	const unsigned char *p = (const unsigned char *)s->data;
-	size_t len = p[0] < 0x80 ? 1 : p[0] < 0xe0 ? 2 : p[0] < 0xf0 ? 3 : 4;
-	uint32_t c = len == 1 ? p[0] : p[0] & (0xffu >> (len + 1));
-
-	for (size_t i = 1; i < len; i++)
-		c = c << 6 | (p[i] & 0x3f);
-	*s = span_from(*s, len);
-	return c;
-}
-
-/* RFC 6533, 3: utf-8-addr-unitext where the transaction has SMTPUTF8, else utf-8-addr-xtext. */
-static bool append_utf8(struct buf *out, struct span s, bool with_utf8)
-{
-	bool ok = true;
-
-	while (ok && s.len) {
-		struct span before = s;
-		uint32_t c = take_character(&s);
-		bool plain = (c > ' ' && c < 0x7f && c != '+' && c != '=' && c != '\\') || (c > 0x7f && with_utf8);
-
-		ok = plain ? buf_append_span(out, span_first(before, before.len - s.len))
-			   : buf_printf(out, "\\x{%02X}", (unsigned)c);
-	}
-	return ok;
-}
-
 /* "rfc822" and its kind: letters, digits and hyphens. */
 static bool is_type(struct span type)
 {
@@ -209,7 +180,7 @@ static bool is_type(struct span type)
 static bool append_encoded(struct buf *out, struct span type, struct span address, bool with_utf8)
 {
 	if (span_equals_fold(type, SPAN("utf-8")) || !text_is_ascii(address))
-		return buf_append_str(out, "utf-8;") && append_utf8(out, address, with_utf8);
+		return buf_append_str(out, "utf-8;") && text_utf8_xtext_encode(out, address, with_utf8);
 	return buf_append_span(out, type) && buf_append_char(out, ';') && text_xtext_encode(out, address);
 }
 

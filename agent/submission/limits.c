@@ -6,6 +6,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 #define QUOTA "quota/" /* and the submitter: the name of a value in the queue */
 
@@ -66,11 +67,7 @@ void limits_free(struct limits *limits)
 
 static struct list *chain_of(struct limits *limits, const char *name)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (const char *p = name; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619u;
-	return &limits->chains[hash % BUCKETS];
+	return &limits->chains[text_hash(span_str(name)) % BUCKETS];
 }
 
 static struct record *find(struct limits *limits, const char *name)

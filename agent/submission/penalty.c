@@ -4,6 +4,7 @@
 
 #include "base/list.h"
 #include "base/mem.h"
+#include "base/text.h"
 
 enum { BUCKETS = 1024, COST_MS = PENALTY_WINDOW_MS / PENALTY_FAILURES };
 
@@ -60,11 +61,7 @@ void penalty_free(struct penalty *penalty)
 
 static struct list *chain_of(struct penalty *penalty, const char *who)
 {
-	uint32_t hash = 2166136261u; /* FNV-1a */
-
-	for (const char *p = who; *p; p++)
-		hash = (hash ^ (unsigned char)*p) * 16777619u;
-	return &penalty->chains[hash % BUCKETS];
+	return &penalty->chains[text_hash(span_str(who)) % BUCKETS];
 }
 
 static struct record *find(struct penalty *penalty, const char *who)

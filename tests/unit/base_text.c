@@ -332,6 +332,27 @@ static void xtext_is_that_of_rfc_3461(void **state)
 	}
 }
 
+static void addresses_beyond_ascii_are_written_as_rfc_6533_wants(void **state)
+{
+	(void)state;
+	buf_clear(&out);
+	assert_true(text_utf8_xtext_encode(
+		&out, SPAN("a+b=c\\ d\x7f\xc2\x80\xc2\xa0\xc3\xbc\xe2\x82\xac\xf0\x9f\x93\xa7"), false));
+	assert_string_equal(buf_cstr(&out),
+			    "a\\x{2B}b\\x{3D}c\\x{5C}\\x{20}d\\x{7F}\\x{80}\\x{A0}\\x{FC}\\x{20AC}\\x{1F4E7}");
+	buf_clear(&out);
+	assert_true(text_utf8_xtext_encode(&out, SPAN("+\xc2\x80\xc2\xa0\xc3\xbc\xf0\x9f\x93\xa7"), true));
+	assert_string_equal(buf_cstr(&out), "\\x{2B}\\x{80}\xc2\xa0\xc3\xbc\xf0\x9f\x93\xa7");
+}
+
+static void a_hash_is_the_same_whatever_the_case(void **state)
+{
+	(void)state;
+	assert_int_equal(text_hash(SPAN("")), 0x811c9dc5);
+	assert_int_equal(text_hash(SPAN("foobar")), 0xbf9cf968);
+	assert_int_equal(text_hash(SPAN("FooBAR")), 0xbf9cf968);
+}
+
 static void ids_come_back_and_sort_by_age(void **state)
 {
 	static const uint64_t ids[] = { 0, 1, 31, 32, 0x123456789abcdef0, INT64_MAX, (uint64_t)1 << 63, UINT64_MAX };
@@ -518,6 +539,8 @@ int main(void)
 		TEST(base64_that_is_not_strict_is_refused),
 		TEST(coding_stops_at_the_cap_of_the_buffer),
 		TEST(xtext_is_that_of_rfc_3461),
+		TEST(addresses_beyond_ascii_are_written_as_rfc_6533_wants),
+		TEST(a_hash_is_the_same_whatever_the_case),
 		TEST(ids_come_back_and_sort_by_age),
 		TEST(globs_match_as_people_expect),
 		TEST(strangers_text_is_cleaned),
