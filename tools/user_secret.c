@@ -15,7 +15,7 @@
 #include "smtp/sasl_server.h"
 #include "smtp/users.h"
 
-enum { LINE_SIZE = 1026 }; /* a password of 1024 bytes */
+enum { PASSWORD_MAX = 1024, LINE_SIZE = PASSWORD_MAX + 2 }; /* CR and LF, the NUL in the place of one */
 
 /* ---------------------------------------------------------------- lines */
 
@@ -36,7 +36,8 @@ static bool read_line(int fd, char out[LINE_SIZE])
 		if (len && out[len - 1] == '\r')
 			len--;
 		out[len] = '\0';
-		return true;
+		if (len <= PASSWORD_MAX)
+			return true;
 	}
 	explicit_bzero(out, LINE_SIZE);
 	return false;
