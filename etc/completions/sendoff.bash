@@ -2,6 +2,7 @@
 
 _sendoff() {
 	local current=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} verb= word i
+	local -a ask=("${COMP_WORDS[0]}") # the same agent that the line is for
 	COMPREPLY=()
 
 	case $previous in
@@ -13,7 +14,10 @@ _sendoff() {
 	for ((i = 1; i < COMP_CWORD; i++)); do
 		word=${COMP_WORDS[i]}
 		case $word in
-		-c | --config | -s | --socket) ((i++)) ;;
+		-c | --config | -s | --socket)
+			ask+=("$word" "${COMP_WORDS[i + 1]}")
+			((i++))
+			;;
 		-*) ;;
 		*)
 			verb=$word
@@ -21,8 +25,8 @@ _sendoff() {
 			;;
 		esac
 	done
-	if [ -z "$verb" ]; then
-		mapfile -t COMPREPLY < <(compgen -W "--config --socket --json --help $(
+	if [ -z "$verb" ] || [ "$verb" = help ]; then
+		mapfile -t COMPREPLY < <(compgen -W "$([ -n "$verb" ] || echo --config --socket --json --help) $(
 			"${COMP_WORDS[0]}" help 2>/dev/null | sed -n 's/^  \([a-z][a-z]*\) .*/\1/p'
 		)" -- "$current")
 	elif [[ $current == -* ]]; then
@@ -37,13 +41,13 @@ _sendoff() {
 		mapfile -t COMPREPLY < <(compgen -W "add remove list" -- "$current")
 	elif [ "$verb" = user ] && [ "$previous" = remove ]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(
-			"${COMP_WORDS[0]}" user list 2>/dev/null | sed 's/^[a-z]* *//'
+			"${ask[@]}" user list 2>/dev/null | sed 's/^[a-z]* *//'
 		)" -- "$current")
 	elif [ "$verb" = user ]; then
 		return
-	elif [ "$verb" != pause ] && [ "$verb" != resume ] && [ "$verb" != explain ]; then
+	elif [[ " list show why cat flush hold release remove history " == *" $verb "* ]]; then
 		mapfile -t COMPREPLY < <(compgen -W "$(
-			"${COMP_WORDS[0]}" --json list --limit 100 2>/dev/null |
+			"${ask[@]}" --json list --limit 100 2>/dev/null |
 				sed -n 's/.*"id": *"\([0-9a-z]\{13\}\)".*/\1/p'
 		)" -- "$current")
 	fi
