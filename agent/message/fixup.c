@@ -133,7 +133,7 @@ static void revise(struct fixup *f, struct rewrite *rewrite, struct span text)
 	    !rewrite->rules.aliases)
 		return;
 	buf_append_span(&f->changed, span_first(text, f->envelope));
-	switch (revise_header(rewrite, (enum revise_original)o->original, &f->header, fields, &f->changed)) {
+	switch (revise_header(rewrite, o->original, &f->header, fields, &f->changed)) {
 	case REWRITE_CHANGED: f->facts.is_changed = true; break;
 	case REWRITE_FULL: f->facts.is_given_up = true; break;
 	case REWRITE_SAME: break;

@@ -48,13 +48,6 @@ enum {
 	FIXUP_OUT_MAX = 4 * FIXUP_HEADER_MAX, /* the most bytes a call hands out besides those of `in` */
 };
 
-/* Where a From field that an identity replaces goes. */
-enum fixup_original {
-	FIXUP_ORIGINAL_DROP = REVISE_DROP,
-	FIXUP_ORIGINAL_REPLY_TO = REVISE_REPLY_TO,
-	FIXUP_ORIGINAL_X_ORIGINAL_FROM = REVISE_X_ORIGINAL_FROM,
-};
-
 /* All text is borrowed until fixup_fini(). Control bytes in it become '?'. */
 struct fixup_options {
 	/* Received (trace.h). Without helo and peer there is no from-clause: that is how a local program's mail goes
@@ -75,12 +68,12 @@ struct fixup_options {
 	const char *from; /* the value of a new From field ("Alerts <alerts@example.com>"), or NULL: none is added */
 	/* What is changed, because a rule of the configuration says so. NULL: stays as it came. */
 	const char *qualify; /* domain put behind bare names in From, Sender, Reply-To, To, Cc, Bcc and Resent-… */
-	const char *identity_from;    /* address that From gets instead of what was there; also where there was none */
-	const char *identity_name;    /* its display name, UTF-8; NULL: the first one that was there */
-	enum fixup_original original; /* only where the address changed; REPLY_TO never replaces a Reply-To */
-	const char *to;               /* address in place of bare names, and names at `qualify`, in To and Cc */
-	struct aliases *aliases;      /* likewise the addresses of an alias; before `to`; borrowed */
-	bool utf8;                    /* SMTPUTF8: new text in the header may be UTF-8; else names are encoded words */
+	const char *identity_from;     /* address that From gets instead of what was there; also where there was none */
+	const char *identity_name;     /* its display name, UTF-8; NULL: the first one that was there */
+	enum revise_original original; /* only where the address changed; REPLY_TO never replaces a Reply-To */
+	const char *to;                /* address in place of bare names, and names at `qualify`, in To and Cc */
+	struct aliases *aliases;       /* likewise the addresses of an alias; before `to`; borrowed */
+	bool utf8;                     /* SMTPUTF8: new text in the header may be UTF-8; else names are encoded words */
 };
 
 /* Known when the header's end was seen. */

@@ -345,14 +345,14 @@ static const char *sender_domain(const struct message *m)
 	return domain && *domain && *domain != '[' && text_is_ascii(span_str(domain)) ? domain : NULL;
 }
 
-static enum fixup_original original_of(enum config_original original)
+static enum revise_original original_of(enum config_original original)
 {
 	switch (original) {
-	case CONFIG_ORIGINAL_REPLY_TO: return FIXUP_ORIGINAL_REPLY_TO;
-	case CONFIG_ORIGINAL_X_ORIGINAL_FROM: return FIXUP_ORIGINAL_X_ORIGINAL_FROM;
+	case CONFIG_ORIGINAL_REPLY_TO: return REVISE_REPLY_TO;
+	case CONFIG_ORIGINAL_X_ORIGINAL_FROM: return REVISE_X_ORIGINAL_FROM;
 	case CONFIG_ORIGINAL_DROP: break;
 	}
-	return FIXUP_ORIGINAL_DROP;
+	return REVISE_DROP;
 }
 
 static void begin(struct intake *intake, const struct intake_session *session)
@@ -382,7 +382,7 @@ static void begin(struct intake *intake, const struct intake_session *session)
 				      .qualify = config->hostname,
 				      .identity_from = identity ? identity->from : NULL,
 				      .identity_name = identity ? identity->full_name : NULL,
-				      .original = identity ? original_of(identity->original) : FIXUP_ORIGINAL_DROP,
+				      .original = identity ? original_of(identity->original) : REVISE_DROP,
 				      .to = identity ? identity->to : NULL,
 				      .aliases = config->aliases_in_header ? draft_aliases(m->draft) : NULL,
 			      });

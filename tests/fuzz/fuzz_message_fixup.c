@@ -35,7 +35,7 @@ static struct fixup_options options_of(unsigned bits)
 				       .qualify = bits & 8 ? "host.example" : NULL,
 				       .identity_from = bits & 16 ? "me@example.com" : NULL,
 				       .identity_name = bits & 32 ? "J\xc3\xbcrgen" : NULL,
-				       .original = (enum fixup_original)(bits >> 6 & 3) % 3,
+				       .original = (enum revise_original)(bits >> 6 & 3) % 3,
 				       .to = bits & 256 ? "catch@example.org" : NULL,
 				       .aliases = bits & 512 ? aliases() : NULL,
 				       .utf8 = bits & 1024 };

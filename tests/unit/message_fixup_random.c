@@ -135,7 +135,7 @@ static struct fixup_options random_options(void)
 				       .qualify = maybe("host.example"),
 				       .identity_from = maybe("me@example.com"),
 				       .identity_name = maybe("J\xc3\xbcrgen"),
-				       .original = (enum fixup_original)below(3),
+				       .original = (enum revise_original)below(3),
 				       .to = maybe("catch@example.org"),
 				       .aliases = below(2) ? aliases : NULL,
 				       .utf8 = below(2) };

@@ -193,7 +193,7 @@ static void under_an_identity_they_are_fit_for_a_provider(void **state)
 				   .add_message_id = true,
 				   .qualify = "laptop",
 				   .identity_from = "alerts@example.com",
-				   .original = FIXUP_ORIGINAL_X_ORIGINAL_FROM,
+				   .original = REVISE_X_ORIGINAL_FROM,
 				   .aliases = aliases };
 	struct buf errors;
 

@@ -124,9 +124,9 @@ static struct fixup_options options(unsigned with)
 		.qualify = with & QUALIFY ? "host.example" : NULL,
 		.identity_from = with & IDENTITY ? "me@example.com" : NULL,
 		.identity_name = with & NAME ? "Alerts" : NULL,
-		.original = with & KEEP_REPLY ? FIXUP_ORIGINAL_REPLY_TO
-			    : with & KEEP_X   ? FIXUP_ORIGINAL_X_ORIGINAL_FROM
-					      : FIXUP_ORIGINAL_DROP,
+		.original = with & KEEP_REPLY ? REVISE_REPLY_TO
+			    : with & KEEP_X   ? REVISE_X_ORIGINAL_FROM
+					      : REVISE_DROP,
 		.to = with & TO ? "catch@example.org" : NULL,
 	};
 }
