@@ -359,20 +359,18 @@ def test_wrong_passwords_wait_and_nobody_else_does(office):
             code, text = host.docmd("AUTH", "PLAIN " + base64.b64encode(b"\0alice\0wrong").decode())
             took.append(time.monotonic() - before)
             assert (code, text) == (535, b"5.7.8 wrong name or password")
-    assert 1 <= took[0] < 2 and 2 <= took[1] < 3 and 4 <= took[2] < 5
+    assert all(took[n] >= 1 << n for n in range(3)), took
     # While the next waits for its answer, another is served, and so is the right password.
     slow = office.smtp()
+    before = time.monotonic()
     slow.send("AUTH PLAIN " + base64.b64encode(b"\0alice\0wrong").decode() + "\r\n")
     until(lambda: office.failures() == 4, "the failure in the log")
-    before = time.monotonic()
     with office.smtp() as host:
         host.login("alice", PASSWORD)
         send(host)
-    assert time.monotonic() - before < 1
-    # And the agent stops all the same.
-    before = time.monotonic()
+    # And the agent stops all the same: all before that answer is due.
     office.agent.stop()
-    assert time.monotonic() - before < 3
+    assert time.monotonic() - before < 8
 
 
 def test_an_unknown_user_looks_like_a_wrong_password(office):
