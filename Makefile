@@ -198,6 +198,7 @@ $(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(call archives,agent)
 lint:
 	$(PYTHON) tests/lint/layers.py
 	tests/lint/format
+	tests/lint/manuals
 	$(MAKE) all
 	$(PYTHON) tests/lint/symbols.py $(BUILD)
 format:
