@@ -148,13 +148,27 @@ static void mix(const struct login_set *set, const char *what, const char *user,
 	mem_free(text);
 }
 
+/* Whose secret an unknown user's is like: somebody else's for every other name. Were it always the same, all whose
+ * secrets take another time to check would be known to exist. NULL: nobody is in the file. */
+static const struct users_entry *double_of(const struct login_set *set, const struct users *users, const char *user)
+{
+	uint8_t sum[32];
+	size_t number = 0;
+
+	mix(set, "double", user, SCRAM_SHA_256, sum);
+	for (size_t i = 0; i < 4; i++)
+		number = number << 8 | sum[i];
+	return users_count(users) ? users_at(users, number % users_count(users)) : NULL;
+}
+
 /* The same for a name each time, and like those of the file: who asks cannot tell that there is no such user. */
 static void make_up(const struct login_set *set, const struct users *users, const char *user, enum scram_hash hash,
 		    struct scram_verifier *out)
 {
+	const struct users_entry *like = double_of(set, users, user);
 	struct scram_verifier other;
 	uint8_t salt[32];
-	bool has_other = users_count(users) && users_verifier(users_at(users, 0), hash, &other);
+	bool has_other = like && users_verifier(like, hash, &other);
 
 	*out = (struct scram_verifier){ .hash = hash,
 					.iterations = has_other ? other.iterations : SCRAM_ITERATIONS,
@@ -168,11 +182,12 @@ static void make_up(const struct login_set *set, const struct users *users, cons
 /* A secret that takes as long to check; its verdict does not count. */
 static char *decoy(const struct login_set *set, const struct users *users, const char *user)
 {
+	const struct users_entry *like = double_of(set, users, user);
 	struct scram_verifier verifier;
 	struct buf text;
 
-	if (users_count(users))
-		return mem_strdup(users_at(users, 0)->secret);
+	if (like)
+		return mem_strdup(like->secret);
 	make_up(set, users, user, SCRAM_SHA_256, &verifier);
 	buf_init(&text, SCRAM_TEXT_MAX);
 	scram_write(&text, &verifier);

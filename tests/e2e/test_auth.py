@@ -391,6 +391,22 @@ def test_an_unknown_user_looks_like_a_wrong_password(office):
     assert "no such user" in office.log()
 
 
+def test_unknown_users_are_like_all_sorts_of_users(office):
+    """Else those whose password takes another time to check would be known to exist."""
+    office.user("add", "bob")
+    lines = office.users.read_text()
+    office.users.write_text(re.sub(r"(?m)^(bob:SCRAM-SHA-256)\$\d+:", r"\1$9999:", lines))
+    assert "$9999:" in office.users.read_text() != lines
+    seen = set()
+    for n in range(24):
+        with office.smtp() as host:
+            first = base64.b64encode(f"n,,n=nobody{n},r=abc".encode()).decode()
+            text = host.docmd("AUTH", "SCRAM-SHA-256 " + first)[1]
+            seen.add(dict(part.split("=", 1) for part in base64.b64decode(text).decode().split(","))["i"])
+            host.docmd("*")
+    assert len(seen) == 2 and "9999" in seen
+
+
 def test_a_flood_of_failures_is_kept_out(office):
     hosts = [office.smtp() for _ in range(24)]
     for host in hosts:
