@@ -34,7 +34,7 @@ def needs(program):
 class Office:
     """An agent with a listener for STARTTLS and one for implicit TLS, users, and an authority for client certificates."""
 
-    def __init__(self, scratch, trust="", more=""):
+    def __init__(self, scratch, trust="", more="", auth="required"):
         self.dir = scratch.path / "office"
         self.dir.mkdir()
         self.users = self.dir / "users"
@@ -42,7 +42,7 @@ class Office:
         self.renew()
         self.user("add", "alice")
         self.starttls, self.implicit = free_port(), free_port()
-        keys = (f'certificate = "{self.dir}/cert.pem" key = "{self.dir}/cert.key" auth = required users = "{self.users}" '
+        keys = (f'certificate = "{self.dir}/cert.pem" key = "{self.dir}/cert.key" auth = {auth} users = "{self.users}" '
                 f'client_ca = "{self.dir}/ca.pem" {more}')
         self.agent = Agent(scratch, f'listener "submission" {{ address = {{"127.0.0.1:{self.starttls}"}} tls = starttls '
                                     f'{keys} }}\n'
@@ -287,6 +287,29 @@ def test_curl_sends_with_a_certificate(office, tmp_path):
     assert office.submitter_of_last() == "cert:printer.example.org"
 
 
+def test_curl_logs_in_with_a_certificate(office, tmp_path):
+    office.issue("alice", "ca", "-subj", "/CN=Alice", "-addext", "subjectAltName=email:alice@example.org")
+    (tmp_path / "mail").write_bytes(message())
+    argv = ["curl", "-sS", "--cacert", office.ca, "--cert", office.dir / "alice.pem", "--key", office.dir / "alice.key",
+            f"smtps://localhost:{office.implicit}", "--mail-from", "alice@example.org", "--mail-rcpt", "bob@example.net",
+            "--login-options", "AUTH=EXTERNAL", "-T", tmp_path / "mail", "--user"]
+    run([*argv, "alice@example.org:"])
+    assert office.submitter_of_last() == "user:alice@example.org"
+    assert re.search(r" login user=alice@example.org source=\S+ mechanism=EXTERNAL\n", office.log())
+    assert subprocess.run([str(a) for a in [*argv, "alice:"]], capture_output=True, timeout=60).returncode == 67
+    assert "wants to act as another user" in office.log() and office.log().count(" info accepted ") == 1
+
+
+def test_msmtp_logs_in_with_a_certificate(office):
+    needs("msmtp")
+    office.issue("printer", "ca", "-subj", "/CN=printer.example.org")
+    run(["msmtp", "--file=/dev/null", "--host=localhost", f"--port={office.starttls}", "--tls=on", "--tls-starttls=on",
+         f"--tls-trust-file={office.ca}", f"--tls-cert-file={office.dir}/printer.pem",
+         f"--tls-key-file={office.dir}/printer.key", "--auth=external", "--user=printer.example.org",
+         "--from=alice@example.org", "bob@example.net"], input=message())
+    assert office.submitter_of_last() == "user:printer.example.org"
+
+
 @pytest.mark.parametrize("issuer, options, why", [
     (None, [], "it is self-signed"),
     ("ca", ["-addext", "extendedKeyUsage=serverAuth"], "it is not meant for clients"),
@@ -306,6 +329,41 @@ def test_a_client_that_means_another_protocol_is_turned_away(office):
     context.set_alpn_protocols(["smtp"])
     with socket.create_connection(("localhost", office.implicit)) as s:
         assert context.wrap_socket(s, server_hostname="localhost").selected_alpn_protocol() == "smtp"
+
+
+# ---------------------------------------------------------------- beside trust
+
+def test_where_trust_lets_in_a_login_says_who_it_is(scratch):
+    """And nothing else does: not one that failed, not one of before STARTTLS, not the certificate of another."""
+    office = Office(scratch, auth="optional")
+    office.issue("carol", "ca", "-subj", "/CN=Carol", "-addext", "subjectAltName=email:carol@example.org")
+    plain = {who: "PLAIN " + base64.b64encode(f"\0{who}\0{password}".encode()).decode()
+             for who, password in [("alice", PASSWORD), ("mallory", PASSWORD)]}
+
+    def submitter(host):
+        send(host)
+        return office.submitter_of_last()
+
+    with smtplib.SMTP("localhost", office.starttls, timeout=30) as host:
+        host.ehlo()
+        trusted = submitter(host)
+        assert not trusted.startswith(("user:", "cert:"))
+        assert host.docmd("AUTH", plain["mallory"])[0] == 535
+        assert submitter(host) == trusted
+        assert host.docmd("AUTH", plain["alice"])[0] == 235
+        host.rset()
+        assert submitter(host) == "user:alice"
+        assert host.docmd("AUTH", plain["mallory"])[0] == 503
+        host.ehlo()
+        assert submitter(host) == "user:alice"
+        # RFC 3207, 4.2: what was known before it is forgotten.
+        host.starttls(context=office.context("carol"))
+        host.ehlo()
+        assert submitter(host) == "cert:carol@example.org"
+        assert host.docmd("AUTH", plain["mallory"])[0] == 535
+        assert submitter(host) == "cert:carol@example.org"
+        assert host.docmd("AUTH", plain["alice"])[0] == 235
+        assert submitter(host) == "user:alice"
 
 
 # ---------------------------------------------------------------- while it runs
