@@ -200,4 +200,6 @@ void config_listener_check(struct config_load *load, struct config_listener *l)
 	config_open_proxy(load, l);
 	if (is_open)
 		config_open_listener(load, l);
+	else
+		config_open_loopback(load, l);
 }

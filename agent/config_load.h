@@ -167,6 +167,8 @@ void config_open_trust(struct config_load *load, const struct config_at *at);
 void config_open_proxy(struct config_load *load, const struct config_listener *listener);
 /* One that other machines can reach. */
 void config_open_listener(struct config_load *load, const struct config_listener *listener);
+/* Of a listener at loopback or a socket: can the programs of this machine send there? */
+void config_open_loopback(struct config_load *load, const struct config_listener *listener);
 /* Whether the system below `root` ("": this one) is a container. */
 bool config_open_is_container(const char *root);
 

@@ -181,15 +181,28 @@ static const char *seeming(const struct config_strings *list, const struct confi
 	return NULL;
 }
 
-static bool trusts_somebody_outside(const struct config_strings *list)
+static bool trusts_somebody(const struct config_strings *list, bool on_loopback)
 {
 	bool is_loopback;
 	unsigned bits, most;
 
 	for (size_t i = 0; i < list->count; i++)
-		if (config_address_network(list->list[i], &is_loopback, &bits, &most) && !is_loopback)
+		if (config_address_network(list->list[i], &is_loopback, &bits, &most) && is_loopback == on_loopback)
 			return true;
 	return false;
+}
+
+void config_open_loopback(struct config_load *load, const struct config_listener *l)
+{
+	const struct config_trust *trust = &load->config->trust;
+
+	if (l->trust && l->auth == CONFIG_LOGIN_NONE && !l->proxy.count && l->addresses.count &&
+	    !trusts_somebody(&trust->networks, true))
+		config_warn(
+			load, config_check_at(load, trust, "networks", &l->at),
+			"networks: without \"127.0.0.0/8\" and \"::1\" the programs of this machine may not send at listener "
+			"\"%s\" - add these two",
+			l->name);
 }
 
 /* One address stands for all that other machines can reach. */
@@ -212,7 +225,7 @@ void config_open_listener(struct config_load *load, const struct config_listener
 	bool has_login = l->auth != CONFIG_LOGIN_NONE || l->client_ca || l->client_pins.count;
 	const char *whose = l->trust && load->is_container ? seeming(networks, &l->proxy) : NULL;
 
-	if (!has_login && l->trust && !trusts_somebody_outside(networks))
+	if (!has_login && l->trust && !trusts_somebody(networks, false))
 		config_error(load, at,
 			     "address \"%s\" can be reached from other machines, and nobody there may send - listen on "
 			     "\"127.0.0.1:25\", list the networks you mean in trust.networks, or add auth and users",

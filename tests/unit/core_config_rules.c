@@ -114,6 +114,10 @@ static const struct row {
 	  .errors =
 		  "a.conf:1: address \"[::]:25\" can be reached from other machines, and nobody there may send - listen on "
 		  "\"127.0.0.1:25\", list the networks you mean in trust.networks, or add auth and users\n" },
+	{ .text = "listener o { address = {\"127.0.0.1:25\"} }\ntrust { networks = {\"10.0.0.0/8\"} }\n",
+	  .warnings =
+		  "a.conf:2: warning: networks: without \"127.0.0.0/8\" and \"::1\" the programs of this machine may not send "
+		  "at listener \"o\" - add these two\n" },
 	{ .text = OPEN "\n trust = no }\n",
 	  .errors = "a.conf:2: listener \"o\" lets nobody in - add auth = required and users, or trust = yes\n" },
 	/* somebody known does */
