@@ -41,6 +41,7 @@ static void name_ends(struct conn *conn)
 {
 	struct sockaddr_storage addr = { 0 };
 	socklen_t len = sizeof(addr);
+	char host[ADDR_TEXT_SIZE];
 
 	if (getpeername(conn->fd, (struct sockaddr *)&addr, &len) == 0) {
 		conn->is_unix = addr.ss_family == AF_UNIX;
@@ -51,10 +52,12 @@ static void name_ends(struct conn *conn)
 		snprintf(conn->peer, sizeof(conn->peer), "unknown");
 	}
 	len = sizeof(addr);
-	if (getsockname(conn->fd, (struct sockaddr *)&addr, &len) == 0)
+	if (getsockname(conn->fd, (struct sockaddr *)&addr, &len) == 0) {
 		addr_text(&addr, conn->local);
-	else
+		conn->is_own = conn->peer_host[0] && strcmp(addr_host(&addr, host), conn->peer_host) == 0;
+	} else {
 		snprintf(conn->local, sizeof(conn->local), "unknown");
+	}
 }
 
 void conn_set_interest(struct conn *conn)
@@ -350,6 +353,11 @@ bool conn_is_loopback(const struct conn *conn)
 	return conn->loopback;
 }
 
+bool conn_is_own(const struct conn *conn)
+{
+	return conn->is_own;
+}
+
 bool conn_peer_user(const struct conn *conn, uid_t *out_uid, gid_t *out_gid)
 {
 	struct sockaddr_storage peer = { 0 }, local = { 0 };
@@ -359,7 +367,7 @@ bool conn_peer_user(const struct conn *conn, uid_t *out_uid, gid_t *out_gid)
 		return false;
 	if (conn->is_unix)
 		return peer_of_unix(conn->fd, out_uid, out_gid);
-	if (!conn->loopback || getpeername(conn->fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
+	if ((!conn->loopback && !conn->is_own) || getpeername(conn->fd, (struct sockaddr *)&peer, &peer_len) != 0 ||
 	    getsockname(conn->fd, (struct sockaddr *)&local, &local_len) != 0 || !peer_of_tcp(&peer, &local, out_uid))
 		return false;
 	*out_gid = (gid_t)-1; /* a TCP socket has no group */

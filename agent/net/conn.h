@@ -90,7 +90,9 @@ const char *conn_local(const struct conn *conn);
 /* The peer's address without port: "192.0.2.7", "2001:db8::1" (v4-mapped as v4), or "" on a Unix socket. */
 const char *conn_peer_host(const struct conn *conn);
 bool conn_is_loopback(const struct conn *conn);
-/* Who is at the other end: SO_PEERCRED on Unix sockets, sock_diag for loopback TCP (Linux). False: unknown. */
+/* The peer has the address that it called: it is this machine's, too. */
+bool conn_is_own(const struct conn *conn);
+/* Who is at the other end: SO_PEERCRED on Unix sockets, sock_diag for TCP of this machine (Linux). False: unknown. */
 bool conn_peer_user(const struct conn *conn, uid_t *out_uid, gid_t *out_gid);
 int conn_fd(const struct conn *conn);
 

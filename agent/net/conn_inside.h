@@ -48,7 +48,7 @@ struct conn {
 	bool tls_failed : 1;
 	bool busy : 1; /* one of our callbacks runs: the memory must outlive it */
 	bool dead : 1;
-	bool is_unix : 1, loopback : 1, proxied : 1, unnamed : 1;
+	bool is_unix : 1, loopback : 1, is_own : 1, proxied : 1, unnamed : 1;
 	char peer[ADDR_TEXT_SIZE];
 	char peer_host[ADDR_TEXT_SIZE];
 	char local[ADDR_TEXT_SIZE];

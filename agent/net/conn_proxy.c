@@ -12,7 +12,7 @@ void conn_expect_proxy(struct conn *conn)
 	assert(conn->phase == PHASE_PLAIN && !conn->is_unix);
 	conn->phase = PHASE_PROXY;
 	conn->proxied = true;
-	conn->loopback = false;
+	conn->loopback = conn->is_own = false;
 	conn_set_interest(conn);
 }
 

@@ -21,7 +21,7 @@ void caller_fini(struct caller *caller)
 bool caller_is_trusted(const struct caller *caller, const struct config_trust *trust, char *why, size_t why_size)
 {
 	struct trust_peer peer = { .is_unix = !caller->is_tcp,
-				   .is_loopback = conn_is_loopback(caller->conn),
+				   .is_loopback = conn_is_loopback(caller->conn) || conn_is_own(caller->conn),
 				   .is_proxied = conn_is_proxied(caller->conn),
 				   .is_unnamed = conn_is_unnamed(caller->conn) };
 	struct who who;

@@ -483,6 +483,30 @@ for _ in range(40):
     assert "turned-away" in log and "from=ceo@example.org recipients" not in log
 
 
+def test_users_are_told_apart_at_an_own_address_as_on_loopback(scratch):
+    if not IS_ROOT:
+        pytest.skip("needs root, for a client of another user")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        with contextlib.suppress(OSError):
+            probe.connect(("198.51.100.1", 9))
+        own = probe.getsockname()[0]
+    if own.startswith("127.") or own == "0.0.0.0":
+        pytest.skip("this machine has no address but loopback")
+    agent = Agent(scratch)
+    port = free_port()
+    agent.file.write_text(agent.file.read_text().replace('"::1"} uids = {"*"}', f'"{own}"}} uids = {{"0"}}')
+                          + f'listener "lan" {{ address = {{"{own}:{port}"}} tls = none trust = yes }}\n')
+    agent.start()
+    script = "import smtplib\ntry: print(smtplib.SMTP('%s',%d).ehlo('x')[0])\nexcept smtplib.SMTPException as e: print(e)"
+
+    def ask(**who):
+        return subprocess.run(["/usr/bin/python3", "-c", script % (own, port)], capture_output=True, text=True, timeout=60,
+                              check=True, **who).stdout
+
+    assert ask().strip() == "250"
+    assert "554" in ask(user=65534)
+
+
 # ---- the message: each accepted or refused by a rule, never changed otherwise
 
 
