@@ -102,7 +102,8 @@ static int client_step(Gsasl_session *session, struct talk *talk, char **out)
 	return gsasl_step64(session, challenge, out);
 }
 
-static void play(const struct row *row)
+/* `last` is said behind our proof. */
+static void play_to(const struct row *row, const char *last)
 {
 	static const struct server_config config = {
 		.hostname = "mx.example.org",
@@ -137,7 +138,13 @@ static void play(const struct row *row)
 		assert_int_equal(client_step(session, &talk, &answer), GSASL_OK);
 		assert_string_equal(answer, "");
 		gsasl_free(answer);
-		say(&talk, "");
+		say(&talk, last);
+	}
+	if (row->is_right && *last) {
+		assert_false(talk.is_asked);
+		assert_memory_equal(talk.said, "501 5.5.2 ", 10);
+		assert_string_equal(server_user(talk.server), "");
+	} else if (row->is_right) {
 		assert_true(talk.is_asked);
 		assert_int_equal(talk.asked, SERVER_AUTH_PROVEN);
 		server_accept(talk.server, NULL);
@@ -158,6 +165,11 @@ static void play(const struct row *row)
 	server_free(talk.server);
 }
 
+static void play(const struct row *row)
+{
+	play_to(row, "");
+}
+
 static void who_knows_the_secret_gets_in(void **state)
 {
 	(void)state;
@@ -174,6 +186,12 @@ static void nobody_else_does(void **state)
 	play(&(struct row){ "SCRAM-SHA-256-PLUS", SCRAM_SHA_256, "pencils", here, false });
 }
 
+static void nothing_is_said_behind_our_proof(void **state)
+{
+	(void)state;
+	play_to(&(struct row){ "SCRAM-SHA-256", SCRAM_SHA_256, "pencil", NULL, true }, "bj1hbGljZQ==");
+}
+
 static void a_login_passed_on_from_another_connection_fails(void **state)
 {
 	(void)state;
@@ -185,6 +203,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_knows_the_secret_gets_in),
 		cmocka_unit_test(nobody_else_does),
+		cmocka_unit_test(nothing_is_said_behind_our_proof),
 		cmocka_unit_test(a_login_passed_on_from_another_connection_fails),
 	};
 
