@@ -81,6 +81,7 @@ struct config_listener {
 	enum config_bare bare_newline;
 	const char *socket_owner, *socket_group; /* of the Unix socket, or NULL: as the agent's */
 	enum config_login auth;
+	struct config_strings mechanisms;  /* names of those that are offered; empty: all */
 	const char *users;                 /* file of AUTH users, or NULL */
 	const char *client_ca;             /* a client certificate that it issued lets in, or NULL */
 	struct config_strings client_pins; /* "sha256:…" of certificates' keys that let in */

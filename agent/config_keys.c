@@ -48,6 +48,7 @@ static const struct config_key listener_keys[] = {
 	KEY("socket_owner", TEXT, config_listener, socket_owner),
 	KEY("socket_group", TEXT, config_listener, socket_group),
 	KEY("auth", CHOICE, config_listener, auth, .words = "none optional required"),
+	KEY("mechanisms", LIST, config_listener, mechanisms),
 	KEY("users", PATH, config_listener, users),
 	KEY("client_ca", PATH, config_listener, client_ca),
 	KEY("client_pins", LIST, config_listener, client_pins),

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "config_load.h"
+#include "smtp/server.h"
 #include "smtp/users.h"
 
 static const struct config_at *at_key(const struct config_load *load, const struct config_listener *l, const char *key)
@@ -135,6 +136,32 @@ static void check_users(struct config_load *load, const struct config_listener *
 		close(fd);
 }
 
+static void check_mechanisms(struct config_load *load, const struct config_listener *l)
+{
+	static const char *const known[] = {
+#define X(name, keyword) keyword,
+		SERVER_MECHANISMS(X)
+#undef X
+	};
+	const struct config_at *at = at_key(load, l, "mechanisms");
+
+	if (l->mechanisms.count && l->auth == CONFIG_LOGIN_NONE)
+		config_error(load, at, "listener \"%s\" has mechanisms and no auth - add auth = required, or optional",
+			     l->name);
+	for (size_t i = 0; i < l->mechanisms.count; i++) {
+		bool is_known = false;
+
+		for (size_t k = 0; k < sizeof(known) / sizeof(known[0]); k++)
+			is_known = is_known || strcasecmp(l->mechanisms.list[i], known[k]) == 0;
+		if (!is_known)
+			config_error(
+				load, at,
+				"mechanisms: \"%s\" is not known - scram-sha-256-plus, scram-sha-256, scram-sha-1, "
+				"plain, login, external",
+				l->mechanisms.list[i]);
+	}
+}
+
 static void check_auth(struct config_load *load, struct config_listener *l, bool is_open)
 {
 	const struct config_at *auth = config_where(load, l, "auth"), *trust = config_where(load, l, "trust");
@@ -163,6 +190,7 @@ static void check_auth(struct config_load *load, struct config_listener *l, bool
 			     "listener \"%s\" lets nobody in - add auth = required and users, or trust = "
 			     "yes",
 			     l->name);
+	check_mechanisms(load, l);
 	if (l->users)
 		check_users(load, l);
 }

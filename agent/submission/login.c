@@ -115,6 +115,26 @@ static const struct users *users_of(struct login_set *set, const char *file)
 	return users;
 }
 
+/* Those of the listener's `mechanisms`. */
+static unsigned chosen(const struct config_strings *names)
+{
+	static const struct {
+		const char *keyword;
+		unsigned bit;
+	} rows[] = {
+#define X(name, keyword) { keyword, SERVER_AUTH_##name },
+		SERVER_MECHANISMS(X)
+#undef X
+	};
+	unsigned mask = 0;
+
+	for (size_t i = 0; i < names->count; i++)
+		for (size_t k = 0; k < sizeof(rows) / sizeof(rows[0]); k++)
+			if (strcasecmp(names->list[i], rows[k].keyword) == 0)
+				mask |= rows[k].bit;
+	return names->count ? mask : ~0u;
+}
+
 unsigned login_mechanisms(const struct config_listener *listener)
 {
 	unsigned mask = 0;
@@ -123,7 +143,7 @@ unsigned login_mechanisms(const struct config_listener *listener)
 		mask |= SERVER_AUTH_PASSWORDS | SERVER_AUTH_SCRAM;
 	if (listener->client_ca || listener->client_pins.count)
 		mask |= SERVER_AUTH_EXTERNAL;
-	return mask;
+	return mask & chosen(&listener->mechanisms);
 }
 
 unsigned login_mechanisms_now(struct login_set *set, const struct config_listener *listener)

@@ -1,7 +1,7 @@
 /*
  * penalty - failed logins, by where they come from and by whose name they use.
  *
- * Each failure makes the answer to the next slower, 1 s doubling to 30 s, until one succeeds or ten minutes are quiet. Beyond
+ * Each failure makes the answer to the next slower, 1 s doubling to 8 s, until one succeeds or ten minutes are quiet. Beyond
  * twenty failures in ten minutes one more may follow every half a minute.
  *
  * Owns:    one small record for each that has failed lately; bounded: the one that has been quiet longest makes room.
@@ -18,7 +18,7 @@ enum {
 	PENALTY_FAILURES = 20,
 	PENALTY_WINDOW_MS = 10 * 60 * 1000,
 	PENALTY_DELAY_MS = 1000,
-	PENALTY_DELAY_MAX_MS = 30 * 1000,
+	PENALTY_DELAY_MAX_MS = 8 * 1000, /* a client that tries PLAIN, then LOGIN, fails twice for one password */
 };
 
 struct penalty;

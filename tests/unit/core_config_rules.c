@@ -232,6 +232,12 @@ static const struct row {
 	  .errors =
 		  "a.conf:2: listener \"o\" has auth without users - add users = \"/etc/sendoff/users\", which `sendoff user add "
 		  "NAME` writes\n" },
+	{ .text = "listener o { address = \"127.0.0.1:25\"\n auth = optional\n users = \"^/users\"\n mechanisms = "
+		  "{\"SCRAM-SHA-256\", \"plane\"} }\n",
+	  .errors = "a.conf:4: mechanisms: \"plane\" is not known - scram-sha-256-plus, scram-sha-256, scram-sha-1, "
+		    "plain, login, external\n" },
+	{ .text = "listener o { address = \"127.0.0.1:25\"\n mechanisms = {\"plain\"} }\n",
+	  .errors = "a.conf:2: listener \"o\" has mechanisms and no auth - add auth = required, or optional\n" },
 	{ .text = "listener o { address = \"127.0.0.1:25\"\n users = \"^/users\" }\n",
 	  .errors = "a.conf:2: listener \"o\" has users and no auth - add auth = required, or optional\n" },
 	{ .text = "listener o { address = \"192.0.2.1:25\"\n auth = required\n users = \"^/users\" }\n",

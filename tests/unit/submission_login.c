@@ -571,6 +571,9 @@ static void a_mechanism_is_for_everybody_or_for_nobody(void **state)
 	assert_int_equal(login_mechanisms_now(rig.set, &rig.listener), passwords);
 	rig.listener.client_ca = "ca.pem";
 	assert_int_equal(login_mechanisms(&rig.listener), passwords | SERVER_AUTH_SCRAM | SERVER_AUTH_EXTERNAL);
+	rig.listener.mechanisms = (struct config_strings){ (const char *[]){ "scram-sha-1", "Plain" }, 2 };
+	assert_int_equal(login_mechanisms(&rig.listener), SERVER_AUTH_SCRAM_SHA_1 | SERVER_AUTH_PLAIN);
+	rig.listener.mechanisms.count = 0;
 	rig.listener.auth = CONFIG_LOGIN_NONE;
 	assert_int_equal(login_mechanisms(&rig.listener), SERVER_AUTH_EXTERNAL);
 	rig.listener.client_ca = NULL;

@@ -11,7 +11,7 @@
 
 static void answers_come_later_with_each_failure(void **state)
 {
-	static const int64_t delays[] = { 1000, 2000, 4000, 8000, 16000, 30000, 30000, 30000 };
+	static const int64_t delays[] = { 1000, 2000, 4000, 8000, 8000, 8000, 8000, 8000 };
 	struct penalty *penalty = penalty_new();
 	int64_t now = 1000000;
 
