@@ -215,6 +215,27 @@ static void mail_comes_back_when_its_time_has_passed(void **state)
 	rig_close(&rig);
 }
 
+static void only_the_time_that_is_left_is_passed_on(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+	struct load *load;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	rig_mail(&rig, (struct rig_mail){ .flags = QUEUE_BY_RETURN, .by_ms = RIG_HOUR });
+	rig_turn(&rig);
+	rig_pass(&rig, RIG_HOUR / 4);
+	lane = rig_connect(&rig, "work");
+	load = rig_take(&rig, lane);
+	assert_true(load_message(load, 0, false, rig.now.wall_ms));
+	assert_int_equal(load->message.by, CLIENT_BY_RETURN);
+	assert_int_equal(load->message.by_ms, RIG_HOUR - RIG_HOUR / 4);
+	rig_settle(&rig, load, SETTLE_DELIVERED, "250 2.0.0 ok");
+	rig_turn(&rig);
+	rig_close(&rig);
+}
+
 static void an_attempt_that_ends_behind_the_time_was_the_last(void **state)
 {
 	struct rig rig;
@@ -493,6 +514,7 @@ int main(void)
 		cmocka_unit_test(a_warning_before_the_time_does_not_take_its_place),
 		cmocka_unit_test(never_and_the_null_sender_hear_nothing_of_time),
 		cmocka_unit_test(mail_comes_back_when_its_time_has_passed),
+		cmocka_unit_test(only_the_time_that_is_left_is_passed_on),
 		cmocka_unit_test(an_attempt_that_ends_behind_the_time_was_the_last),
 		cmocka_unit_test(mail_that_is_given_up_in_silence_leaves_no_report),
 		cmocka_unit_test(a_report_names_the_envelope_and_the_original_recipient),
