@@ -147,6 +147,34 @@ static void a_sender_is_told_once_when_the_time_has_passed(void **state)
 	rig_close(&rig);
 }
 
+static uint64_t warned_of(uint8_t notify)
+{
+	struct rig rig;
+	struct lane *lane;
+	uint64_t count;
+
+	rig_open(&rig, ONE);
+	rig_mail(&rig, (struct rig_mail){ .warn_ms = 4 * RIG_HOUR, .notify = notify });
+	lane = rig_connect(&rig, "work");
+	rig_settle(&rig, rig_take(&rig, lane), SETTLE_TEMPORARY, "450 4.2.0 greylisted");
+	rig_turn(&rig);
+	calendar_rewind(&rig.calendar);
+	rig_pass(&rig, 4 * RIG_HOUR);
+	rig_turn(&rig);
+	count = rig_messages(&rig) - 1;
+	rig_close(&rig);
+	return count;
+}
+
+static void who_asked_for_other_reports_is_not_warned(void **state)
+{
+	(void)state;
+	assert_int_equal(warned_of(0), 1);
+	assert_int_equal(warned_of(QUEUE_NOTIFY_DELAY), 1);
+	assert_int_equal(warned_of(QUEUE_NOTIFY_FAILURE | QUEUE_NOTIFY_SUCCESS), 0);
+	assert_int_equal(warned_of(QUEUE_NOTIFY_NEVER), 0);
+}
+
 static void a_warning_before_the_time_does_not_take_its_place(void **state)
 {
 	struct rig rig;
@@ -511,6 +539,7 @@ int main(void)
 		cmocka_unit_test(relayed_is_said_where_the_hop_will_not_tell),
 		cmocka_unit_test(relayed_is_said_of_mail_that_has_a_time),
 		cmocka_unit_test(a_sender_is_told_once_when_the_time_has_passed),
+		cmocka_unit_test(who_asked_for_other_reports_is_not_warned),
 		cmocka_unit_test(a_warning_before_the_time_does_not_take_its_place),
 		cmocka_unit_test(never_and_the_null_sender_hear_nothing_of_time),
 		cmocka_unit_test(mail_comes_back_when_its_time_has_passed),
