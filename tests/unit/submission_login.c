@@ -372,7 +372,7 @@ static void one_customer_of_a_network_is_one_source(void **state)
 	(void)state;
 	login_set_hurry(rig.set);
 	for (int i = 0; i < PENALTY_FAILURES; i++) {
-		char user[16];
+		char user[24];
 
 		snprintf(source, sizeof(source), "2001:db8:1:2::%x", i + 1);
 		snprintf(user, sizeof(user), "user%d", i);
@@ -484,7 +484,7 @@ static void those_who_do_not_exist_are_like_all_who_do(void **state)
 	text = mem_printf("alice:%s\nbob:%s\n", scram, more);
 	put_users(text);
 	for (int i = 0; i < 40 && seen != 3; i++) {
-		char user[16], *salt;
+		char user[24], *salt;
 
 		snprintf(user, sizeof(user), "nobody%d", i);
 		salt = salt_of(user);
