@@ -1,6 +1,7 @@
 #include "smtp/client.h"
 
 #include <assert.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "smtp/client_hello.h"
@@ -91,7 +92,7 @@ static void tidy(struct client *c)
 	if (c->sending.len == 0 || c->handed < c->sending.len)
 		return;
 	if (c->is_secret)
-		buf_wipe(&c->sending);
+		explicit_bzero(c->sending.data, c->sending.capacity); /* the block stays */
 	c->is_secret = c->is_secret && !buf_is_empty(&c->out);
 	buf_clear(&c->sending);
 	if (c->sending.capacity > SEND_MAX)
