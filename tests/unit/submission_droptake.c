@@ -18,7 +18,7 @@
 
 static struct session_shared shared;
 static char folder[64];
-static bool queue_fails;
+static _Atomic bool queue_fails; /* the writer asks */
 
 static struct {
 	bool has_ended;
