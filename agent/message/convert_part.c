@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "message/convert_inside.h"
+#include "message/header.h"
 
 static const char label_field[] = "Content-Transfer-Encoding";
 
@@ -100,17 +101,9 @@ static bool is_blank(char b)
 /* The name at the front of a line, and where its value begins; empty: it is no field. */
 static struct span field_name(struct span line, size_t *out_value)
 {
-	size_t i = 0, name;
+	size_t name;
 
-	while (i < line.len && line.data[i] > ' ' && line.data[i] < 127 && line.data[i] != ':')
-		i++;
-	name = i;
-	while (i < line.len && is_blank(line.data[i]))
-		i++;
-	if (i == line.len || line.data[i] != ':')
-		return span_of("", 0);
-	*out_value = i + 1;
-	return span_first(line, name);
+	return header_split(line, &name, out_value) ? span_first(line, name) : span_of("", 0);
 }
 
 static void end_field(struct convert *c)

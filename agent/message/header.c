@@ -31,8 +31,7 @@ static bool is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* The length of the field name at the front of a line, and where its value begins; false: the line is no field. */
-static bool split_field(struct span line, size_t *out_name, size_t *out_value)
+bool header_split(struct span line, size_t *out_name, size_t *out_value)
 {
 	size_t i = 0, name;
 
@@ -92,7 +91,7 @@ static enum header_verdict take_line(struct header *h, struct span text, size_t 
 	if (is_blank(line.data[0]) && h->any) {
 		if (h->counts[h->last] == 1)
 			h->first[h->last].to = h->at + line.len;
-	} else if (split_field(line, &name, &value)) {
+	} else if (header_split(line, &name, &value)) {
 		note_field(h, span_of(line.data, name), h->at + value, h->at + line.len);
 	} else if (!h->any) {
 		return HEADER_NONE;
@@ -172,7 +171,7 @@ bool header_next(struct span *rest, struct header_field *out_field)
 	end = span_find(*rest, '\n');
 	end = end < rest->len ? end + 1 : end;
 	line = bare_line(span_first(*rest, end));
-	if (!split_field(line, &name, &value))
+	if (!header_split(line, &name, &value))
 		return false;
 	while (end < rest->len && is_blank(rest->data[end])) {
 		struct span more = span_from(*rest, end);

@@ -97,6 +97,9 @@ bool header_text(struct buf *out, struct span value, size_t max);
 
 /* ---------------------------------------------------------------- field by field */
 
+/* The length of the field name at the front of a line, and where its value begins; false: the line is no field. */
+bool header_split(struct span line, size_t *out_name, size_t *out_value);
+
 struct header_field {
 	enum header_name name;
 	struct span label; /* the name as written */

@@ -197,7 +197,7 @@ struct server_auth {
 /* What the driver knows of a connection beyond its bytes. */
 struct server_facts {
 	bool is_local;       /* it never leaves this machine: passwords may come in clear text */
-	unsigned mechanisms; /* fewer than server_config.mechanisms, for now; 0: all of those */
+	unsigned mechanisms; /* those of server_config.mechanisms that can succeed; 0: all */
 	const char *user;    /* who the client's certificate proves the peer to be, or NULL */
 	struct span binding; /* tls-exporter (RFC 9266), or empty */
 };
