@@ -10,6 +10,7 @@ import email.policy
 import hashlib
 import json
 import os
+import random
 import pathlib
 import re
 import shutil
@@ -286,7 +287,19 @@ def digest(raw):
     return hashlib.sha256(raw).hexdigest()
 
 
+PORTS_GIVEN = set()
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """A port that nobody has, never the same one twice, and none that the kernel gives to those who do not care."""
+    while True:
+        port = random.randrange(12000, 32000)
+        if port in PORTS_GIVEN:
+            continue
+        with socket.socket() as s:
+            try:
+                s.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        PORTS_GIVEN.add(port)
+        return port
