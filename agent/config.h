@@ -42,13 +42,31 @@ struct config_timeouts {
 	int64_t connect_ms, greeting_ms, command_ms, data_ms;
 };
 
-enum config_tls { CONFIG_TLS_NONE, CONFIG_TLS_OPPORTUNISTIC, CONFIG_TLS_STARTTLS, CONFIG_TLS_IMPLICIT };
+enum config_tls {
+	CONFIG_TLS_NONE,
+	CONFIG_TLS_OPPORTUNISTIC, /* with DANE and MTA-STS where the other side publishes them */
+	CONFIG_TLS_STARTTLS,      /* verified */
+	CONFIG_TLS_IMPLICIT,      /* verified */
+	CONFIG_TLS_DANE,          /* STARTTLS, proven by TLSA records; without usable ones mail waits */
+};
+enum config_protocol { CONFIG_PROTOCOL_SMTP, CONFIG_PROTOCOL_LMTP };
 enum config_bare { CONFIG_BARE_NORMALIZE, CONFIG_BARE_REFUSE };
 
-enum { /* auth mechanisms a smart host may use; "auto" is all that are built in, "none" is 0 */
+enum { /* auth mechanisms a smart host may use; "none" is 0 */
        CONFIG_AUTH_PLAIN = 1 << 0,
        CONFIG_AUTH_LOGIN = 1 << 1,
-       CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN,
+       CONFIG_AUTH_CRAM_MD5 = 1 << 2,
+       CONFIG_AUTH_SCRAM_SHA1 = 1 << 3,
+       CONFIG_AUTH_SCRAM_SHA256 = 1 << 4,
+       CONFIG_AUTH_SCRAM_SHA1_PLUS = 1 << 5,
+       CONFIG_AUTH_SCRAM_SHA256_PLUS = 1 << 6,
+       CONFIG_AUTH_EXTERNAL = 1 << 7,
+       CONFIG_AUTH_XOAUTH2 = 1 << 8,
+       CONFIG_AUTH_OAUTHBEARER = 1 << 9,
+       CONFIG_AUTH_SCRAM = CONFIG_AUTH_SCRAM_SHA1 | CONFIG_AUTH_SCRAM_SHA256 | CONFIG_AUTH_SCRAM_SHA1_PLUS |
+			   CONFIG_AUTH_SCRAM_SHA256_PLUS,
+       /* "auto": whatever proves a password. A token is never offered as one, nor a password as a token. */
+       CONFIG_AUTH_ANY = CONFIG_AUTH_PLAIN | CONFIG_AUTH_LOGIN | CONFIG_AUTH_CRAM_MD5 | CONFIG_AUTH_SCRAM,
 };
 
 enum config_login { CONFIG_LOGIN_NONE, CONFIG_LOGIN_OPTIONAL, CONFIG_LOGIN_REQUIRED }; /* AUTH of a listener */
@@ -128,11 +146,25 @@ struct config_limits {
 	int64_t command_timeout_ms, data_timeout_ms, session_timeout_ms;
 };
 
+/* socks5://[USER[:PASSWORD]@]HOST:PORT; the proxy resolves the names of hosts (RFC 1928, 1929). */
+struct config_proxy {
+	const char *host; /* NULL: none */
+	uint16_t port;
+	const char *user, *password; /* or NULL */
+};
+
+/* A smart host; also how mail goes straight to a domain's MX (then `host` is NULL). */
 struct config_smarthost {
 	struct config_at at;
 	const char *name;
-	const char *host; /* name, literal address, or a path for a Unix socket */
+	const char *host; /* name, literal address, a path for a Unix socket, or "srv:DOMAIN" (RFC 6186, 8314) */
 	uint16_t port;
+	enum config_protocol protocol;
+	struct config_strings source; /* local addresses to send from, at most one of each family; empty: any */
+	struct config_proxy proxy;
+	bool mta_sts;           /* MX: follow the policies that domains publish (RFC 8461) */
+	const char *mta_sts_ca; /* MX: authorities for their HTTPS; NULL: the system's */
+	uint16_t mta_sts_port;  /* MX: 443 */
 	enum config_tls tls;
 	uint32_t auth;                                                /* CONFIG_AUTH_… */
 	const char *user;                                             /* or NULL */
@@ -150,10 +182,25 @@ struct config_route {
 	struct config_at at;
 	const char *name;
 	struct config_strings from, to; /* globs; empty: any */
-	struct config_strings via;      /* smart hosts in order */
+	struct config_strings via;      /* smart hosts in order, "mx" among them; or with weights, "work=3" */
 	struct config_backoff retry;
 	int64_t lifetime_ms, warn_after_ms;
-	const char *target; /* via, joined by commas: what flows are named after */
+	const char *target; /* via, joined by commas */
+};
+
+/* How mail for some domains goes to their MX; the first that fits, and where none does, `mx`. */
+struct config_domain {
+	struct config_at at;
+	const char *pattern; /* glob of the recipient's domain, lower case, A-labels */
+	struct config_smarthost mx;
+};
+
+/* TLS reports to the domains that ask for them (RFC 8460). */
+struct config_tlsrpt {
+	bool send;                /* no by default; results are gathered anyway */
+	const char *organization; /* of the report; default: hostname */
+	const char *contact;      /* address in the report; default: postmaster */
+	const char *from;         /* sender of the mails; default: contact */
 };
 
 struct config {
@@ -184,6 +231,10 @@ struct config {
 	size_t listener_count;
 	struct config_smarthost *smarthosts;
 	size_t smarthost_count;
+	struct config_smarthost mx; /* "mx" in via: straight to the recipients' MX */
+	struct config_domain *domains;
+	size_t domain_count;
+	struct config_tlsrpt tlsrpt;
 	struct config_route *routes;
 	size_t route_count;
 	void *storage; /* all the text, freed with it */
@@ -202,6 +253,8 @@ struct config *config_ref(struct config *config);
 void config_unref(struct config *config); /* NULL is fine */
 
 const struct config_smarthost *config_smarthost(const struct config *config, const char *name); /* or NULL */
+/* How mail goes to the MX of a domain (lower case, A-labels, or an address literal); never NULL. */
+const struct config_smarthost *config_mx(const struct config *config, const char *domain);
 /* What a reload cannot change (queue.directory, listeners, control socket …): NULL, or a line for people. */
 const char *config_needs_restart(const struct config *now, const struct config *next);
 

@@ -22,6 +22,14 @@ const struct config_route *route_of(const struct config *config, const char *nam
 				    const char *recipient);
 /* The target of a rule (NULL: ""); a string of the configuration's. */
 const char *route_target(const struct config *config, const struct config_route *route);
+/* The lane of the MX of the recipient's domain is called "mx:" and the domain in lower case and A-labels, or the address
+ * literal: "mx:example.org", "mx:[192.0.2.1]". */
+#define ROUTE_MX "mx:"
+enum { ROUTE_LANE_SIZE = 300 };
+/* The target of a rule for this recipient: "mx" in it has become the lane of the recipient's domain. `out` is cleared
+ * first, and is empty where there is no target. */
+void route_target_of(const struct config *config, const struct config_route *route, const char *recipient,
+		     struct buf *out);
 /* Whether lane `name` stands in `target`, and at which place (0: first); -1: not. */
 int route_place(const char *target, const char *name);
 /* The name at a place of the target into `out` (cleared first); false: no such place. */

@@ -21,7 +21,7 @@ enum traffic_trouble { /* whose failure it is (and so who waits) */
 };
 
 struct traffic_lane {
-	const char *name, *host; /* "work", "smtp.example.com:587" */
+	const char *name, *host; /* "work", "smtp.example.com:587"; "mx:example.org", "example.org" */
 	enum traffic_trouble trouble;
 	bool parked;                           /* waits for an operator or a changed secret */
 	const char *paused_by;                 /* "", or who */
@@ -57,7 +57,7 @@ const char *traffic_gate_name(enum traffic_gate gate); /* "held", "account" … 
 struct traffic_why {
 	enum traffic_gate gate;
 	bool parked;                /* ACCOUNT: as of the lane */
-	char lane[64];              /* or "" */
+	char lane[300];             /* or "" */
 	int64_t since_ms, until_ms; /* wall clock; 0: unknown, or until something is done */
 	char said[512];             /* what was said, "" if nothing */
 	char by[256];               /* by whom; "" where the text says it, or nobody did */
@@ -75,6 +75,26 @@ struct traffic_summary {
 	int64_t started_ms;
 };
 
+/* A step of a walk to a next hop, as it is done. Texts are borrowed for the call. */
+enum traffic_step_end { TRAFFIC_STEP_WELL, TRAFFIC_STEP_NOTE, TRAFFIC_STEP_FAILED };
+struct traffic_step {
+	const char *what; /* "DNS", "DANE", "MTA-STS", "TCP", "TLS", "EHLO", "AUTH", "MAIL", "RCPT", "RSET", "QUIT" … */
+	const char *host; /* whom it was done with: "mx.example.org [192.0.2.1]", or "" */
+	enum traffic_step_end end;
+	int64_t took_ms;    /* -1: no time was needed */
+	const char *text;   /* one line: what came of it */
+	const char *advice; /* what the user can do, or "" */
+	bool is_last;       /* nothing follows; `end` is that of the whole walk */
+};
+struct traffic_walk_setup {
+	const char *what;                                         /* a smart host's name, "mx:DOMAIN", or a domain */
+	const char *from, *to;                                    /* for MAIL and RCPT; NULL: not that far */
+	bool only_look;                                           /* DNS and policies, no connection: for explain */
+	void (*step)(void *arg, const struct traffic_step *step); /* never from inside walk() */
+	void *arg;
+};
+struct traffic_walk;
+
 struct traffic {
 	void *self;
 	void (*summary)(void *self, struct traffic_summary *out);
@@ -88,6 +108,13 @@ struct traffic {
 	/* NULL: everything. Kept across restarts. */
 	bool (*pause)(void *self, const char *lane, const char *by);
 	bool (*resume)(void *self, const char *lane);
+	/* Starts a walk; NULL, with `why`, when there is no such place or too many are under way. */
+	struct traffic_walk *(*walk)(void *self, const struct traffic_walk_setup *setup, char *why, size_t why_size);
+	void (*walk_cancel)(void *self, struct traffic_walk *walk); /* not after the last step; NULL is fine */
+	/* What is known of TLS towards domains on a day (RFC 8460), as days since 1970 in UTC: each domain's report as JSON
+	 * through `report`. The number of them. `domain` NULL: all. */
+	size_t (*tls_reports)(void *self, int64_t day, const char *domain,
+			      void (*report)(void *arg, const char *domain, const char *json), void *arg);
 };
 
 /* What sendmail(1) has left while the agent did not run, and is not in the queue. */

@@ -17,6 +17,7 @@ static enum client_tls level(enum config_tls tls)
 	switch (tls) {
 	case CONFIG_TLS_NONE: return CLIENT_TLS_NONE;
 	case CONFIG_TLS_OPPORTUNISTIC: return CLIENT_TLS_OPPORTUNISTIC;
+	case CONFIG_TLS_DANE:
 	case CONFIG_TLS_STARTTLS: return CLIENT_TLS_STARTTLS;
 	case CONFIG_TLS_IMPLICIT: return CLIENT_TLS_IMPLICIT;
 	}

@@ -43,6 +43,28 @@ enum helper_verdict { HELPER_YES, HELPER_NO, HELPER_UNDONE };
  */
 struct helper_request *helper_check(struct helper *helper, const char *secret, const char *password,
 				    void (*done)(void *arg, enum helper_verdict verdict, const char *why), void *arg);
+
+/* An HTTPS request (RFC 9110): no redirects, the certificate is proven for the URL's host. All is borrowed for the call. */
+struct helper_fetch {
+	const char *url;       /* https:// */
+	const char *addresses; /* "192.0.2.1,2001:db8::1": where the host is, by our own resolver; NULL: the system's */
+	const char *ca_file;   /* NULL: the system's authorities */
+	const char *content_type; /* of `body`; NULL: GET instead of POST */
+	struct span body;
+	uint32_t max_bytes; /* of the answer; 0: 64 KiB, which is the most there is */
+	int64_t timeout_ms; /* of all of it; 0: 60 s (RFC 8461, 3.3) */
+};
+struct helper_answer {
+	bool ok;                  /* an answer came; its status may still be any */
+	unsigned status;          /* of HTTP */
+	const char *content_type; /* as sent, or "" */
+	struct span body;
+	bool is_tls;       /* not ok: the certificate or TLS failed */
+	const char *error; /* not ok: for people */
+};
+struct helper_request *helper_fetch(struct helper *helper, const struct helper_fetch *fetch,
+				    void (*done)(void *arg, const struct helper_answer *answer), void *arg);
+
 /* NULL is fine. */
 void helper_cancel(struct helper_request *request);
 

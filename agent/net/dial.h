@@ -36,7 +36,15 @@ struct dial_config {
 	const char *unix_path; /* instead of addresses */
 	int64_t timeout_ms;    /* each address; 0: 30 s */
 	int64_t stagger_ms;    /* 0: 250 */
-	const char *source;    /* local address to bind, or NULL */
+	const char *source;    /* local address to bind, or NULL; gives way to: */
+	const char *const
+		*sources; /* local addresses to bind, one of each family at most; an address without one of its
+	                               family is passed over when there are any */
+	size_t source_count;
+	/* SOCKS5: `addresses` are the proxy's, and it is asked for this name (or address) and `port`. NULL: none. */
+	const char *socks_host;
+	uint16_t socks_port;                     /* of the proxy */
+	const char *socks_user, *socks_password; /* or NULL */
 };
 
 struct dial *dial_start(struct loop *loop, const struct dial_config *config,

@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <sys/socket.h>
 
+#include "base/span.h"
 #include "net/loop.h"
 
 enum dns_status {
@@ -53,7 +54,8 @@ struct dns_addresses {
 	const struct dns_address *list;
 	size_t count; /* A and AAAA together, as RFC 6724 would roughly order them: v6 first */
 	uint32_t ttl_s;
-	char text[256]; /* for people: what was asked of whom and what came back */
+	const char *name; /* where the aliases led: the name that has the addresses, lower case, no last dot */
+	char text[256];   /* for people: what was asked of whom and what came back */
 };
 
 /* A and AAAA of a host name (or a literal address, or a name of /etc/hosts). DNS_OK if either has addresses; otherwise
@@ -61,5 +63,31 @@ struct dns_addresses {
 struct dns_query *dns_host(struct dns *dns, const char *name,
 			   void (*done)(void *arg, const struct dns_addresses *result), void *arg);
 void dns_cancel(struct dns_query *query);
+
+enum dns_type { DNS_MX, DNS_SRV, DNS_TLSA, DNS_TXT, DNS_CNAME };
+enum { DNS_RECORDS_MAX = 64 }; /* what an answer has beyond it is passed over */
+
+struct dns_record {
+	uint16_t preference;   /* MX; SRV: priority */
+	uint16_t weight, port; /* SRV */
+	const char *name;      /* MX, SRV, CNAME: lower case, no last dot; "" is the root: null MX, no such service */
+	uint8_t usage, selector, matching; /* TLSA (RFC 6698, 2.1) */
+	struct span data; /* TLSA: the association data; TXT: the strings put together (RFC 7208, 3.3) */
+};
+
+struct dns_records {
+	enum dns_status status; /* OK: count > 0 */
+	bool authentic;         /* AD, from a resolver that is trusted: also of "no such name" and "no such data" */
+	const struct dns_record *list; /* as they came */
+	size_t count;
+	const char *name; /* where the aliases led */
+	uint32_t ttl_s;
+	char text[256]; /* for people */
+};
+
+/* Records of one type; aliases are followed (but for CNAME). Malformed records count as a bad answer: DNS_TEMPORARY.
+ * `result` is borrowed for the callback; dns_cancel() ends it. */
+struct dns_query *dns_records(struct dns *dns, const char *name, enum dns_type type,
+			      void (*done)(void *arg, const struct dns_records *result), void *arg);
 
 #endif

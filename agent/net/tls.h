@@ -43,10 +43,26 @@ enum tls_refresh tls_server_refresh(struct tls_server *server, int64_t boot_ms, 
 struct tls_client *tls_client_new(void);
 void tls_client_free(struct tls_client *client);
 
+/* A TLSA record (RFC 6698, 2.1). */
+struct tls_tlsa {
+	uint8_t usage, selector, matching;
+	struct span data;
+};
+
 /* What a client demands of the peer. Borrowed for tls_connect(). */
 struct tls_demand {
-	const char *name;        /* SNI, and checked against the certificate */
-	const char *check_name;  /* another name to check (tls_name), or NULL */
+	const char *name; /* SNI, and checked against the certificate */
+	const char
+		*check_name; /* another name to check (tls_name), or NULL; ".example.org": any name one or more labels
+	                            below it */
+	/* Further names, of which one may fit instead. */
+	const char *const *more_names;
+	size_t more_name_count;
+	/* DANE (RFC 7672): instead of the trust store one of these must match: usage 3 the leaf, whatever its names and
+	 * dates; usage 2 a certificate of the chain, which then is the only anchor for chain and names. Others are passed
+	 * over; none that is usable: nobody is proven. NULL: no DANE. */
+	const struct tls_tlsa *tlsa;
+	size_t tlsa_count;
 	bool verify;             /* false: encrypted but unproven (opportunistic, or tls_verify = no) */
 	const char *ca_file;     /* NULL: the system's */
 	const char *const *pins; /* "sha256:HEX-or-base64" of the SPKI; one must match */
@@ -81,7 +97,8 @@ bool tls_is_certificate_error(const struct tls_session *tls);
 struct tls_facts {
 	char version[16]; /* "TLSv1.3" */
 	char cipher[64];  /* "AES-256-GCM" … */
-	bool verified;    /* chain and name, or pin */
+	bool verified;    /* chain and name, or pin, or DANE */
+	bool by_dane;     /* it was DANE */
 	bool resumed;
 	char peer[128]; /* subject name of the peer's certificate, or "" */
 	char user[256]; /* whom a client's certificate proves: its first mail address, else its common name, else (and
