@@ -5,8 +5,10 @@
 
 enum { PEER_TEXT_MAX = 256, AUTH_MAX = 32 * 1024 };
 
-static void say_hello(struct client *c, const char *verb, enum client_state state)
+static void say_hello(struct client *c, enum client_state state)
 {
+	const char *verb = state == CLIENT_STATE_HELO ? "HELO" : c->config.lmtp ? "LHLO" : "EHLO";
+
 	client_state_enter(c, state);
 	buf_printf(&c->out, "%s %s\r\n", verb, c->config.ehlo_name);
 }
@@ -105,7 +107,7 @@ static void on_greeting(struct client *c, const struct reply *reply, int64_t now
 	c->is_greeted = true;
 	c->peer.greeting = keep_text(&c->greeting, reply);
 	if (reply->code == 220)
-		say_hello(c, "EHLO", CLIENT_STATE_EHLO);
+		say_hello(c, CLIENT_STATE_EHLO);
 	else if (reply->code < 400)
 		client_state_doubt(c, "the server's greeting makes no sense", now_ms);
 	else
@@ -129,9 +131,12 @@ static void on_hello(struct client *c, const struct reply *reply, int64_t now_ms
 		c->peer.domain_max = c->offer.domain_max;
 		after_hello(c, now_ms);
 	} else if (reply->code < 400) {
-		client_state_doubt(c, "the server's reply does not belong to EHLO", now_ms);
-	} else if (is_ehlo && reply->code >= 500 && !is_tls_promised(c) && c->config.auth == 0) {
-		say_hello(c, "HELO", CLIENT_STATE_HELO); /* RFC 5321, 3.2 */
+		client_state_doubt(c,
+				   c->config.lmtp ? "the server's reply does not belong to LHLO"
+						  : "the server's reply does not belong to EHLO",
+				   now_ms);
+	} else if (is_ehlo && reply->code >= 500 && !is_tls_promised(c) && c->config.auth == 0 && !c->config.lmtp) {
+		say_hello(c, CLIENT_STATE_HELO); /* RFC 5321, 3.2 */
 	} else {
 		client_state_fail(c, CLIENT_LANE, reply, reply->code != 421, now_ms);
 	}
@@ -212,7 +217,7 @@ void client_hello_secured(struct client *c, bool authentic)
 	c->peer.mail_max = c->peer.rcpt_max = c->peer.domain_max = 0;
 	reply_reset(&c->reader);
 	if (c->is_greeted)
-		say_hello(c, "EHLO", CLIENT_STATE_EHLO);
+		say_hello(c, CLIENT_STATE_EHLO);
 	else
 		client_state_enter(c, CLIENT_STATE_GREETING);
 }

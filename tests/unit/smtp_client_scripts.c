@@ -93,6 +93,7 @@ static struct client_config read_config(const struct script *script)
 	struct client_config config = {
 		.ehlo_name = "client.example",
 		.relay = !setting_is(script, "relay", "no"),
+		.lmtp = setting_is(script, "lmtp", "yes"),
 		.tls_unproven = setting_is(script, "tls_unproven", "yes"),
 		.user = "user",
 		.secret = span_str(secret ? secret : "secret"),
@@ -433,7 +434,8 @@ static void say_hello(struct player *p, const char *offers)
 	buf_fini(&reply);
 	run(p);
 	assert_int_equal(p->did_count, 2);
-	assert_string_equal(p->did[0].text, "EHLO client.example");
+	assert_string_equal(p->did[0].text,
+			    setting_is(p->script, "lmtp", "yes") ? "LHLO client.example" : "EHLO client.example");
 	assert_string_equal(p->did[1].text, "ready");
 	p->did_read = 2;
 }
