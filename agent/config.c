@@ -132,6 +132,12 @@ static void set_defaults(struct config *config)
 	config->retry = (struct config_backoff){ 5 * MINUTE, 4 * HOUR, 2 };
 	config->reconnect = (struct config_backoff){ 5000, 15 * MINUTE, 2 };
 	config->timeouts = (struct config_timeouts){ 30000, 5 * MINUTE, 5 * MINUTE, 10 * MINUTE };
+	config_host_defaults(config, &config->mx);
+	config->mx.name = "mx";
+	config->mx.port = 25;
+	config->mx.tls = CONFIG_TLS_OPPORTUNISTIC;
+	config->mx.connections = 4;
+	config->mx.mta_sts = true;
 	config->log = "auto";
 	config->log_level = "info";
 }
@@ -224,6 +230,14 @@ const struct config_smarthost *config_smarthost(const struct config *config, con
 		if (strcmp(config->smarthosts[i].name, name) == 0)
 			return &config->smarthosts[i];
 	return NULL;
+}
+
+const struct config_smarthost *config_mx(const struct config *config, const char *domain)
+{
+	for (size_t i = 0; i < config->domain_count; i++)
+		if (text_glob(config->domains[i].pattern, span_str(domain)))
+			return &config->domains[i].mx;
+	return &config->mx;
 }
 
 static bool is_same(const char *a, const char *b)

@@ -154,6 +154,10 @@ void config_check_smarthost(struct config_load *load, struct config_smarthost *h
 void config_check_route(struct config_load *load, struct config_route *route);
 void config_check_all(struct config_load *load);
 
+/* config_host: smart hosts, mx and domains */
+/* What a smart host is when nothing was said about it; the configuration's reconnect and timeouts are known. */
+void config_host_defaults(const struct config *config, struct config_smarthost *out);
+
 /* config_listener */
 void config_listener_check(struct config_load *load, struct config_listener *listener);
 

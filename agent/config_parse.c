@@ -234,15 +234,9 @@ static void fill_listener(cfg_t *cfg, const struct config_section *section, stru
 
 static void fill_smarthost(cfg_t *cfg, const struct config_section *section, struct config_smarthost *out)
 {
+	config_host_defaults(parse.load->config, out);
 	out->at = begin_of(section->name, cfg->title);
 	out->name = config_keep(parse.load, span_str(cfg->title));
-	out->tls_verify = true;
-	out->connections = 3;
-	out->messages_per_connection = 100;
-	out->recipients_per_message = 100;
-	out->rate.per_ms = 1000;
-	out->reconnect = parse.load->config->reconnect;
-	out->timeouts = parse.load->config->timeouts;
 	fill(cfg, section, (char *)out, &out->at);
 	config_check_smarthost(parse.load, out);
 }

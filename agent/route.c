@@ -1,8 +1,10 @@
 #include "route.h"
 
+#include <arpa/inet.h>
 #include <string.h>
 
 #include "base/text.h"
+#include "smtp/address.h"
 
 static bool fits(const struct config_strings *globs, const char *address)
 {
@@ -49,35 +51,100 @@ const char *route_target(const struct config *config, const struct config_route 
 	return route && route->target ? route->target : "";
 }
 
-/* The name at the front of *rest, which is moved behind it; empty at the end. */
-static struct span next_name(struct span *rest)
-{
-	struct span name = span_first(*rest, span_find(*rest, ','));
+/* ---------------------------------------------------------------- targets */
 
-	*rest = span_from(*rest, name.len + 1);
-	return name;
+bool route_next(struct span *io_target, struct span *out_name, uint32_t *out_weight)
+{
+	struct span item = span_first(*io_target, span_find(*io_target, ','));
+	struct span name = span_first(item, span_find(item, '='));
+	uint64_t weight = 0;
+
+	if (!io_target->len)
+		return false;
+	if (name.len < item.len && !text_number(span_from(item, name.len + 1), ROUTE_WEIGHT_MAX, &weight))
+		weight = 0;
+	*io_target = span_from(*io_target, item.len + 1);
+	*out_name = name;
+	*out_weight = (uint32_t)weight;
+	return true;
 }
 
 int route_place(const char *target, const char *name)
 {
-	struct span rest = span_str(target), wanted = span_str(name);
+	struct span rest = span_str(target), wanted = span_str(name), found;
+	uint32_t weight;
 
-	for (int place = 0; rest.len; place++)
-		if (span_equals(next_name(&rest), wanted))
+	for (int place = 0; route_next(&rest, &found, &weight); place++)
+		if (span_equals(found, wanted))
 			return place;
 	return -1;
 }
 
 bool route_name(const char *target, int place, struct buf *out)
 {
-	struct span rest = span_str(target);
+	struct span rest = span_str(target), name;
+	uint32_t weight;
 
 	buf_clear(out);
-	for (int i = 0; rest.len; i++) {
-		struct span name = next_name(&rest);
-
+	for (int i = 0; route_next(&rest, &name, &weight); i++)
 		if (i == place)
 			return buf_append_span(out, name);
-	}
 	return false;
+}
+
+/* An address is written in one way, so that one host has one lane. */
+static bool add_literal(struct span inside, bool is_v6, struct buf *out)
+{
+	char text[INET6_ADDRSTRLEN];
+	struct in6_addr address;
+
+	memcpy(text, inside.data, inside.len); /* address_literal() has read it: it fits */
+	text[inside.len] = '\0';
+	inet_pton(is_v6 ? AF_INET6 : AF_INET, text, &address);
+	inet_ntop(is_v6 ? AF_INET6 : AF_INET, &address, text, sizeof text);
+	return buf_printf(out, "[%s%s]", is_v6 ? "IPv6:" : "", text);
+}
+
+bool route_domain(const struct config *config, const char *recipient, struct buf *out)
+{
+	struct span domain = address_domain(span_str(recipient)), inside;
+	char ascii[ADDRESS_DOMAIN_SIZE];
+	bool is_v6;
+
+	buf_clear(out);
+	if (!domain.len && config->hostname)
+		domain = span_str(config->hostname);
+	if (address_literal(domain, &inside, &is_v6))
+		return add_literal(inside, is_v6, out);
+	if (!address_is_domain(domain, ADDRESS_UTF8) || !address_domain_ascii(domain, ascii))
+		return false;
+	return buf_append_str(out, ascii);
+}
+
+void route_target_of(const struct config *config, const struct config_route *route, const char *recipient,
+		     struct buf *out)
+{
+	const char *target = route_target(config, route);
+	struct span rest = span_str(target), name;
+	struct buf domain;
+	uint32_t weight;
+
+	buf_clear(out);
+	if (route_place(target, ROUTE_DIRECT) < 0) {
+		buf_append_str(out, target);
+		return;
+	}
+	buf_init(&domain, ADDRESS_DOMAIN_SIZE);
+	while (route_next(&rest, &name, &weight)) {
+		bool is_direct = span_equals(name, SPAN(ROUTE_DIRECT));
+
+		if (is_direct && !route_domain(config, recipient, &domain))
+			continue;
+		buf_append_str(out, out->len ? "," : "");
+		buf_append_str(out, is_direct ? ROUTE_MX : "");
+		buf_append_span(out, is_direct ? buf_span(&domain) : name);
+		if (weight)
+			buf_printf(out, "=%u", (unsigned)weight);
+	}
+	buf_fini(&domain);
 }

@@ -72,6 +72,64 @@ static void a_target_is_read_by_place_and_name(void **state)
 	buf_fini(&name);
 }
 
+static void lanes_have_weights(void **state)
+{
+	struct span rest = SPAN("work=3,home=1000,mx:[IPv6:2001:db8::1]=2,backup,odd=x,");
+	static const struct {
+		const char *name;
+		uint32_t weight;
+	} rows[] = {
+		{ "work", 3 }, { "home", 1000 }, { "mx:[IPv6:2001:db8::1]", 2 }, { "backup", 0 }, { "odd", 0 },
+	};
+	struct span name;
+	uint32_t weight;
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		assert_true(route_next(&rest, &name, &weight));
+		assert_true(span_equals(name, span_str(rows[i].name)));
+		assert_int_equal(weight, rows[i].weight);
+	}
+	assert_false(route_next(&rest, &name, &weight));
+	assert_int_equal(route_place("work=3,home=1", "home"), 1);
+	assert_int_equal(route_place("work=3,home=1", "home=1"), -1);
+}
+
+static void mx_in_a_target_is_the_recipients_own(void **state)
+{
+	static const struct {
+		const char *target, *recipient, *wanted;
+	} rows[] = {
+		{ "work,backup", "you@example.org", "work,backup" },
+		{ "mx", "you@Example.ORG", "mx:example.org" },
+		{ "mx", "\"a@b\"@example.org", "mx:example.org" },
+		{ "mx", "you@m\xc3\xbcnchen.example", "mx:xn--mnchen-3ya.example" },
+		{ "mx", "you@[192.0.2.1]", "mx:[192.0.2.1]" },
+		{ "mx", "you@[ipv6:2001:DB8:0::1]", "mx:[IPv6:2001:db8::1]" },
+		{ "work=3,mx=1,backup", "you@example.org", "work=3,mx:example.org=1,backup" },
+		{ "mx,backup", "you@example.org", "mx:example.org,backup" },
+		{ "mx", "root", "mx:host.example.net" }, /* this machine's */
+		{ "mx,backup", "you@[nonsense]", "backup" },
+		{ "mx", "you@a,b", "" },
+		{ "mxer,amx", "you@example.org", "mxer,amx" },
+		{ NULL, "you@example.org", "" },
+	};
+	const struct config own = { .hostname = "Host.example.net" };
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, ROUTE_TARGET_MAX + 1);
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+		struct config_route route = { .target = rows[i].target };
+
+		route_target_of(&own, &route, rows[i].recipient, &out);
+		assert_string_equal(buf_cstr(&out), rows[i].wanted);
+	}
+	route_target_of(&own, NULL, "you@example.org", &out);
+	assert_string_equal(buf_cstr(&out), "");
+	buf_fini(&out);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -79,6 +137,8 @@ int main(void)
 		cmocka_unit_test(a_named_rule_wins_as_long_as_it_is_there),
 		cmocka_unit_test(a_report_fits_only_rules_without_from),
 		cmocka_unit_test(a_target_is_read_by_place_and_name),
+		cmocka_unit_test(lanes_have_weights),
+		cmocka_unit_test(mx_in_a_target_is_the_recipients_own),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
