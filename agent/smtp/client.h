@@ -1,6 +1,6 @@
 /*
- * client - a client's SMTP session as an engine (RFC 5321, 2034, 2920, 3207, 4954, 3030, 3461, 6531, 8689, 9422):
- *          greeting, EHLO, TLS, AUTH, then many messages on one connection, then QUIT.
+ * client - a client's SMTP session as an engine (RFC 5321, 2033, 2034, 2920, 3207, 4954, 3030, 3461, 6531, 8689,
+ *          9422): greeting, EHLO, TLS, AUTH, then many messages on one connection, then QUIT.
  *
  * Owns:    what it was configured with (copied; the secret is wiped at the end), its output and its replies.
  *          A struct client_message and all it points at stay the caller's and must not change until the message's
@@ -51,6 +51,10 @@
  * body, so BDAT would save nothing. Only BODY=BINARYMIME goes by BDAT, in chunks of CLIENT_CHUNK_MAX bytes, the next one
  * after the reply to the one before, so that a refusal comes between chunks; a small message is one chunk with LAST,
  * behind which the next envelope travels as behind a final dot. All that is said of the final dot is true of BDAT LAST.
+ *
+ * LMTP: what ends the message is answered once for each accepted recipient, in their order. When the connection is lost
+ * or 421 comes in between, those already answered keep their outcome, and the others are DOUBTFUL. The next envelope
+ * travels behind it only where one recipient was accepted.
  *
  * The reply to a final dot behind which the next envelope travelled counts only when the replies to that envelope
  * have all come and are in order (or 421 ended them): a reply too many or too few shows there.

@@ -18,8 +18,9 @@ bool client_mail_has_room(struct client *c, bool *out_ahead)
 		return false;
 	*out_ahead = older->state == TRANSACTION_BODY || older->state == TRANSACTION_CHUNK ||
 		     older->state == TRANSACTION_DOT;
+	/* Behind several last replies (LMTP) a lost one would be taken for another, and those before it put in doubt. */
 	if (*out_ahead)
-		return is_pipelining(c) && c->config.pipeline_next;
+		return is_pipelining(c) && c->config.pipeline_next && !(older->is_lmtp && older->accepted > 1);
 	return older->state == TRANSACTION_FREE || older->state == TRANSACTION_SETTLED;
 }
 
@@ -37,7 +38,7 @@ static void write_commands(struct client *c, struct transaction *t, int64_t now_
 /* What was just written ends something that will be answered. */
 static void mark_end(struct client *c, struct transaction *t)
 {
-	t->sent++;
+	transaction_wrote_end(t);
 	c->out_end = c->out.len;
 	c->end_is_held = true;
 }
@@ -59,6 +60,7 @@ void client_mail_begin(struct client *c, const struct client_message *message, i
 		.offer = &c->offer,
 		.is_proven = c->is_tls && c->is_authentic && !c->config.tls_unproven,
 		.with_reset = c->needs_reset,
+		.is_lmtp = c->config.lmtp,
 		.now_ms = now_ms,
 	};
 
@@ -104,8 +106,8 @@ static void end_chunk(struct client *c, struct transaction *t, int64_t now_ms)
 {
 	struct transaction *next = client_state_younger(c);
 
-	mark_end(c, t);
 	t->state = c->body_left ? TRANSACTION_CHUNK : TRANSACTION_DOT;
+	mark_end(c, t);
 	if (t->state == TRANSACTION_DOT && next->state == TRANSACTION_QUEUED)
 		write_commands(c, next, now_ms);
 }
@@ -269,7 +271,11 @@ static void on_surplus(struct client *c, const struct reply *reply, enum client_
 void client_mail_reply(struct client *c, const struct reply *reply, int64_t now_ms)
 {
 	struct transaction *t = client_state_owed(c);
-	struct verdict_context context = { .relay = c->config.relay, .authenticated = c->peer.auth_used };
+	struct verdict_context context = {
+		.relay = c->config.relay,
+		.lmtp = c->config.lmtp,
+		.authenticated = c->peer.auth_used,
+	};
 	enum client_phase phase = client_state_phase(c);
 	enum client_object object = CLIENT_LANE;
 

@@ -167,8 +167,9 @@ void client_state_fail(struct client *c, enum client_object object, const struct
 	struct client_state_ending how = {
 		.politely = politely,
 		.in_body = CLIENT_UNTRIED,
-		/* 421 to a final dot is about the host, but a message that provokes it must not come first again. */
-		.at_dot = CLIENT_TEMPORARY,
+		/* 421 to a final dot is about the host, but a message that provokes it must not come first again. In LMTP
+		 * it answers for one recipient; perhaps others had the message before. */
+		.at_dot = transaction_has_many_ends(client_state_older(c)) ? CLIENT_DOUBTFUL : CLIENT_TEMPORARY,
 	};
 
 	client_state_note(c, object, client_state_phase(c), reply);
@@ -195,7 +196,8 @@ static bool is_counting_at_fault(struct client *c, enum client_state_loss loss)
 	switch (loss) {
 	case CLIENT_STATE_GONE: return older->state == TRANSACTION_ANSWERED;
 	case CLIENT_STATE_SILENT:
-		return older->state == TRANSACTION_ANSWERED || older->sent > older->answered + 1 ||
+		return older->state == TRANSACTION_ANSWERED ||
+		       (older->sent > older->answered + 1 && !transaction_has_many_ends(older)) ||
 		       transaction_is_owed(younger);
 	case CLIENT_STATE_DOUBT: break;
 	}
@@ -205,7 +207,12 @@ static bool is_counting_at_fault(struct client *c, enum client_state_loss loss)
 void client_state_lose(struct client *c, enum client_state_loss loss, struct span text, int64_t now_ms)
 {
 	struct reply own = { .text = text, .lines = SPAN("") };
-	struct client_state_ending how = { .in_doubt = true, .in_body = CLIENT_TEMPORARY, .at_dot = CLIENT_DOUBTFUL };
+	struct client_state_ending how = {
+		/* Nothing travelled behind several last replies: those that came were in their places. */
+		.in_doubt = loss == CLIENT_STATE_DOUBT || !transaction_has_many_ends(client_state_older(c)),
+		.in_body = CLIENT_TEMPORARY,
+		.at_dot = CLIENT_DOUBTFUL,
+	};
 	bool is_miscounting = is_counting_at_fault(c, loss);
 
 	c->no_pipelining = c->no_pipelining || is_miscounting;

@@ -139,6 +139,7 @@ void transaction_begin(struct transaction *t, const struct client_message *messa
 	t->message = message;
 	t->is_chunked = passing_by_chunks(message);
 	t->with_utf8 = passing_with_utf8(message, terms->offer);
+	t->is_lmtp = terms->is_lmtp;
 	t->by_at_ms = terms->now_ms + message->by_ms;
 	t->rcpts = mem_calloc(message->rcpt_count, sizeof(*t->rcpts));
 	t->order = mem_calloc(message->rcpt_count, sizeof(*t->order));
@@ -307,10 +308,23 @@ static void to_chunk(struct transaction *t, enum verdict verdict, const struct r
 		transaction_settle(t, refusal(verdict), CLIENT_AT_BDAT, reply);
 }
 
+/* LMTP: the replies come in the order of the recipients that were accepted, which have no outcome yet. */
+static void to_next_rcpt(struct transaction *t, enum client_outcome outcome, const struct reply *reply)
+{
+	while (t->rcpts[t->order[t->told]].is_decided)
+		t->told++; /* not beyond the end: as many are owed as were accepted */
+	decide(&t->rcpts[t->order[t->told]], outcome, CLIENT_AT_DOT, keep(t, reply));
+}
+
 static void to_dot(struct transaction *t, enum verdict verdict, const struct reply *reply)
 {
+	if (t->is_lmtp)
+		to_next_rcpt(t, refusal(verdict), reply);
+	else
+		decide_rest(t, refusal(verdict), CLIENT_AT_DOT, reply);
+	if (transaction_is_owed(t))
+		return;
 	t->dot_answered = true;
-	decide_rest(t, refusal(verdict), CLIENT_AT_DOT, reply);
 	t->state = TRANSACTION_ANSWERED;
 }
 
@@ -366,6 +380,8 @@ enum transaction_news transaction_reply(struct transaction *t, const struct repl
 	bool fits, moot;
 
 	assert(transaction_is_owed(t));
+	if (verdict == VERDICT_CLOSING && transaction_has_many_ends(t))
+		to_next_rcpt(t, CLIENT_TEMPORARY, reply);
 	if (verdict == VERDICT_SENSELESS || verdict == VERDICT_CLOSING)
 		return beyond(verdict);
 	moot = is_moot(t, number, verdict, &fits);
@@ -389,7 +405,22 @@ enum transaction_news transaction_reply(struct transaction *t, const struct repl
 		to_dot(t, verdict, reply);
 	if (number < number_data(t))
 		to_last_rcpt(t);
+	/* RFC 2033, 4.2: the data of nobody's message must be refused; how many replies would follow, nobody knows. */
+	if (t->is_lmtp && t->state == TRANSACTION_EMPTY_DOT) {
+		t->state = TRANSACTION_SETTLED;
+		return TRANSACTION_DOUBT;
+	}
 	return news;
+}
+
+bool transaction_has_many_ends(const struct transaction *t)
+{
+	return t->is_lmtp && t->state == TRANSACTION_DOT && t->accepted > 1;
+}
+
+void transaction_wrote_end(struct transaction *t)
+{
+	t->sent += t->is_lmtp && t->state == TRANSACTION_DOT ? t->accepted : 1;
 }
 
 size_t transaction_chunks(const struct transaction *t)

@@ -9,6 +9,7 @@
  * Its commands are numbered: 0 RSET, 1 MAIL, 2 … n+1 RCPT, n+2 DATA, n+3 the final dot; where the body goes by BDAT,
  * n+2 and those behind it are chunks. `sent` of them are on their way, `answered` have their reply; the next reply belongs
  * to number `answered`, and there must be one. Of chunks one at a time is unanswered, and counts as sent when it is whole.
+ * In LMTP the final dot, or the last chunk, counts once for each accepted recipient (RFC 2033, 4.2).
  */
 #ifndef SMTP_TRANSACTION_H
 #define SMTP_TRANSACTION_H
@@ -53,9 +54,10 @@ struct transaction {
 	size_t asked;  /* their number */
 	size_t sent, answered;
 	size_t accepted; /* recipients */
+	size_t told;     /* LMTP: place in `order` of the one whose turn it is behind the final dot */
 	bool mail_accepted, mail_refused, dot_answered;
 	bool refusals_are_final; /* replies to RCPT may be handed out */
-	bool is_chunked, with_utf8;
+	bool is_chunked, with_utf8, is_lmtp;
 	const char *sender; /* as sent */
 	int64_t by_at_ms;   /* when the time to deliver by is over */
 	struct span domains[TRANSACTION_DOMAINS];
@@ -82,6 +84,7 @@ struct transaction_terms {
 	const struct ehlo *offer;
 	bool is_proven; /* passing.h */
 	bool with_reset;
+	bool is_lmtp;
 	int64_t now_ms;
 };
 /* Takes a message. Recipients that this server can never take (passing.h) are decided at once; when none is left it is
@@ -111,6 +114,10 @@ enum transaction_news transaction_reply(struct transaction *t, const struct repl
 
 /* Chunks written so far, the one at hand apart. */
 size_t transaction_chunks(const struct transaction *t);
+/* The final dot, or a chunk, was written whole: it will be answered. */
+void transaction_wrote_end(struct transaction *t);
+/* What ends the message has more than one reply, one for each recipient. */
+bool transaction_has_many_ends(const struct transaction *t);
 
 /* Decides all recipients that have no outcome yet (reply NULL: there are none), and is settled. */
 void transaction_settle(struct transaction *t, enum client_outcome outcome, enum client_phase phase,

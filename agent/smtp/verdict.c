@@ -11,10 +11,11 @@ enum {
 };
 
 enum condition {
-	RELAY = 1 << 0,        /* only from a smart host */
-	STRANGER = 1 << 1,     /* only when not authenticated */
-	NOT_MAILBOX = 1 << 2,  /* not with a status about an address or mailbox (RFC 3463, 3.2, 3.3) */
-	UNSAID_OR_5_3 = 1 << 3 /* only without a status or with x.5.3, too many recipients */
+	RELAY = 1 << 0,         /* only from a smart host */
+	STRANGER = 1 << 1,      /* only when not authenticated */
+	NOT_MAILBOX = 1 << 2,   /* not with a status about an address or mailbox (RFC 3463, 3.2, 3.3) */
+	UNSAID_OR_5_3 = 1 << 3, /* only without a status or with x.5.3, too many recipients */
+	NOT_LMTP = 1 << 4,
 };
 
 /* Lower case; each must begin at the start of a word. */
@@ -95,8 +96,9 @@ static const struct row {
 	enum verdict verdict;
 } rows[] = {
 	/* A quota is often said with 421, 450, 550 or 554 alike; whose it is, the words tell. */
-	{ AT(AUTH) | AT(MAIL) | CONTENT, 400, 599, RELAY | NOT_MAILBOX, words_quota, NULL, VERDICT_THROTTLED },
-	{ AT(RCPT), 400, 599, RELAY | NOT_MAILBOX, words_quota, words_other_quota, VERDICT_THROTTLED },
+	{ AT(AUTH) | AT(MAIL) | CONTENT, 400, 599, RELAY | NOT_MAILBOX | NOT_LMTP, words_quota, NULL,
+	  VERDICT_THROTTLED },
+	{ AT(RCPT), 400, 599, RELAY | NOT_MAILBOX | NOT_LMTP, words_quota, words_other_quota, VERDICT_THROTTLED },
 	{ ~0u, 421, 421, 0, NULL, NULL, VERDICT_CLOSING },
 	{ BEFORE_MAIL, 400, 599, 0, NULL, NULL, VERDICT_LANE },
 	/* RFC 4954, 6: 432 asks for a change of password; 454 and its kind pass. */
@@ -109,7 +111,7 @@ static const struct row {
 	{ TRANSACTION, 534, 535, RELAY, NULL, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 538, 538, RELAY, NULL, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 500, 599, RELAY | STRANGER, words_auth, NULL, VERDICT_PARKED },
-	{ AT(MAIL) | CONTENT, 500, 599, RELAY, words_account, NULL, VERDICT_PARKED },
+	{ AT(MAIL) | CONTENT, 500, 599, RELAY | NOT_LMTP, words_account, NULL, VERDICT_PARKED },
 	{ TRANSACTION, 503, 503, 0, NULL, NULL, VERDICT_SEQUENCE },
 	{ AT(RCPT), 452, 452, UNSAID_OR_5_3, words_too_many, NULL, VERDICT_TOO_MANY },
 	{ AT(RCPT), 552, 552, UNSAID_OR_5_3, NULL, words_other_quota, VERDICT_TOO_MANY },
@@ -146,6 +148,8 @@ static bool says(struct span text, const char *const *words)
 static bool meets(unsigned conditions, const struct reply_status *status, struct verdict_context context)
 {
 	if (conditions & RELAY && !context.relay)
+		return false;
+	if (conditions & NOT_LMTP && context.lmtp)
 		return false;
 	if (conditions & STRANGER && context.authenticated)
 		return false;

@@ -27,6 +27,7 @@ enum verdict {
 
 struct verdict_context {
 	bool relay;         /* a smart host, so that there is an account to be refused */
+	bool lmtp;          /* the last hop: quotas and disabled accounts are the recipients' */
 	bool authenticated; /* AUTH succeeded in this session */
 };
 
