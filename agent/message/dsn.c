@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/text.h"
+#include "message/dsn_inside.h"
 #include "message/dsn_words.h"
 #include "message/header.h"
 #include "message/mime.h"
@@ -224,31 +225,35 @@ static bool write_to(struct buf *out, const struct dsn_report *r)
 	return buf_append_str(out, "To: <") && append_line(out, r, sender, FIELD_MAX) && buf_append_str(out, ">\r\n");
 }
 
-static bool write_subject(struct buf *out, const struct dsn_report *r)
+static bool write_subject(struct buf *out, const char *verdict, const char *what)
 {
 	struct buf subject;
 	bool ok;
 
 	buf_init(&subject, 1024);
-	ok = buf_append_str(&subject, dsn_words_subject(r)) &&
-	     text_clean(&subject, is_said(r->subject) ? span_str(r->subject) : SPAN("your message"), 200);
+	ok = buf_append_str(&subject, verdict) && text_clean(&subject, span_str(what), 200);
 	ok = ok && buf_append_str(out, "Subject: ") && mime_words_encode(out, buf_span(&subject), false) &&
 	     buf_append_str(out, "\r\n");
 	buf_fini(&subject);
 	return ok;
 }
 
+bool dsn_write_origin(struct buf *out, const struct dsn_report *r, const char *verdict, const char *what)
+{
+	char date[CLOCK_DATE_SIZE];
+
+	return buf_append_str(out, "From: Mail Delivery System <") &&
+	       append_line(out, r, span_str(r->from), FIELD_MAX) && buf_append_str(out, ">\r\n") && write_to(out, r) &&
+	       write_subject(out, verdict, what) && buf_printf(out, "Date: %s\r\n", clock_date(r->now_ms, date)) &&
+	       buf_append_str(out, "Message-ID: <") && append_ascii(out, span_str(r->report_id), FIELD_MAX) &&
+	       buf_append_str(out, ">\r\n");
+}
+
 static bool write_header(struct buf *out, const struct dsn_report *r)
 {
 	struct span original = span_str(r->message_id ? r->message_id : "");
-	char date[CLOCK_DATE_SIZE];
-	bool ok;
+	bool ok = dsn_write_origin(out, r, dsn_words_subject(r), is_said(r->subject) ? r->subject : "your message");
 
-	ok = buf_append_str(out, "From: Mail Delivery System <") && append_line(out, r, span_str(r->from), FIELD_MAX) &&
-	     buf_append_str(out, ">\r\n") && write_to(out, r) && write_subject(out, r);
-	ok = ok && buf_printf(out, "Date: %s\r\n", clock_date(r->now_ms, date)) &&
-	     buf_append_str(out, "Message-ID: <") && append_ascii(out, span_str(r->report_id), FIELD_MAX) &&
-	     buf_append_str(out, ">\r\n");
 	if (is_msg_id(original)) /* RFC 3834, 3.1.5 */
 		ok = ok && buf_printf(out, "In-Reply-To: <%.*s>\r\nReferences: <%.*s>\r\n", SPAN_ARGS(original),
 				      SPAN_ARGS(original));
@@ -259,7 +264,7 @@ static bool write_header(struct buf *out, const struct dsn_report *r)
 	       buf_append_str(out, "\r\nThis is a report in MIME format.\r\n");
 }
 
-static bool write_part(struct buf *out, const struct dsn_report *r, const char *type, const char *encoding)
+bool dsn_write_part(struct buf *out, const struct dsn_report *r, const char *type, const char *encoding)
 {
 	bool ok = buf_printf(out, "\r\n--=_%s\r\nContent-Type: %s\r\n", r->boundary, type);
 
@@ -268,20 +273,30 @@ static bool write_part(struct buf *out, const struct dsn_report *r, const char *
 	return ok && buf_append_str(out, "\r\n");
 }
 
+bool dsn_write_words(struct buf *out, const struct dsn_report *r, struct span text)
+{
+	if (text_is_ascii(text))
+		return dsn_write_part(out, r, "text/plain; charset=us-ascii", NULL) && buf_append_span(out, text);
+	return dsn_write_part(out, r, "text/plain; charset=utf-8", "quoted-printable") &&
+	       mime_quoted_printable(out, text);
+}
+
 static bool write_words(struct buf *out, const struct dsn_report *r)
 {
 	struct buf text;
 	bool ok;
 
 	buf_init(&text, DSN_WORDS_FIXED + r->rcpt_count * DSN_WORDS_PER_RCPT);
-	ok = dsn_words(&text, r);
-	if (ok && text_is_ascii(buf_span(&text)))
-		ok = write_part(out, r, "text/plain; charset=us-ascii", NULL) && buf_append_span(out, buf_span(&text));
-	else
-		ok = ok && write_part(out, r, "text/plain; charset=utf-8", "quoted-printable") &&
-		     mime_quoted_printable(out, buf_span(&text));
+	ok = dsn_words(&text, r) && dsn_write_words(out, r, buf_span(&text));
 	buf_fini(&text);
 	return ok;
+}
+
+bool dsn_write_status_part(struct buf *out, const struct dsn_report *r)
+{
+	return (r->utf8 ? dsn_write_part(out, r, "message/global-delivery-status", "8bit")
+			: dsn_write_part(out, r, "message/delivery-status", NULL)) &&
+	       write_status(out, r);
 }
 
 /* Whether text can travel as it is: no byte above `highest`, whole line ends, no line over 998 bytes (RFC 5322, 2.1.1). */
@@ -305,26 +320,24 @@ static bool is_plain(struct span s, unsigned char highest)
 static bool write_original(struct buf *out, const struct dsn_report *r)
 {
 	if (r->whole)
-		return write_part(out, r, r->is_utf8 ? "message/global" : "message/rfc822", r->is_8bit ? "8bit" : NULL);
+		return dsn_write_part(out, r, r->is_utf8 ? "message/global" : "message/rfc822",
+				      r->is_8bit ? "8bit" : NULL);
 	if (is_plain(r->header, 126))
-		return write_part(out, r, "text/rfc822-headers", NULL) && buf_append_span(out, r->header);
+		return dsn_write_part(out, r, "text/rfc822-headers", NULL) && buf_append_span(out, r->header);
 	if (r->utf8 && is_plain(r->header, 255) && text_is_utf8(r->header))
-		return write_part(out, r, "message/global-headers", "8bit") && buf_append_span(out, r->header);
+		return dsn_write_part(out, r, "message/global-headers", "8bit") && buf_append_span(out, r->header);
 	/* RFC 6533, 6: this type may be encoded, unlike other message types. */
-	return write_part(out, r,
-			  text_is_utf8(r->header) ? "message/global-headers"
-						  : "text/rfc822-headers; charset=unknown-8bit",
-			  "quoted-printable") &&
+	return dsn_write_part(out, r,
+			      text_is_utf8(r->header) ? "message/global-headers"
+						      : "text/rfc822-headers; charset=unknown-8bit",
+			      "quoted-printable") &&
 	       mime_quoted_printable(out, r->header);
 }
 
 bool dsn_head(struct buf *out, const struct dsn_report *r)
 {
 	assert(is_said(r->boundary) && strlen(r->boundary) <= 60);
-	return write_header(out, r) && write_words(out, r) &&
-	       (r->utf8 ? write_part(out, r, "message/global-delivery-status", "8bit")
-			: write_part(out, r, "message/delivery-status", NULL)) &&
-	       write_status(out, r) && write_original(out, r);
+	return write_header(out, r) && write_words(out, r) && dsn_write_status_part(out, r) && write_original(out, r);
 }
 
 bool dsn_tail(struct buf *out, const struct dsn_report *r)

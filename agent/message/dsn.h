@@ -79,6 +79,14 @@ bool dsn_tail(struct buf *out, const struct dsn_report *r);
 /* Whether what comes out may have bytes above 127: a `whole` original can bring them, and `utf8`. */
 bool dsn_is_8bit(const struct dsn_report *r);
 
+/* Many reports in one mail, for somebody who would be flooded by a mail for each: words that list them, then the
+ * message/delivery-status of each, without the originals (multipart/mixed: a multipart/report is about one message). Of
+ * `head` hostname, from, sender, report_id, boundary, now_ms and utf8 count; of the reports what tells of the message and
+ * its recipients. False: `out` is full. */
+bool dsn_digest(struct buf *out, const struct dsn_report *head, const struct dsn_report *reports, size_t count);
+/* The cap of its buffer that is always enough. */
+size_t dsn_digest_max(size_t count, size_t rcpt_count);
+
 /* The header of an original that begins with `start` (its first chunk is enough), at most DSN_HEADER_MAX bytes, cut
  * between two fields. */
 enum { DSN_HEADER_MAX = 32 * 1024, DSN_WHOLE_MAX = 1024 * 1024 };

@@ -1,4 +1,4 @@
-/* A report about anything is clean lines of ASCII, or of UTF-8 where that is allowed, and its parts are where they
+/* A report about anything, or a digest of two, is clean lines of ASCII, or of UTF-8 where that is allowed, and its parts are where they
  * should be. */
 #include <stdint.h>
 #include <stdlib.h>
@@ -85,6 +85,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		check(buf_span(&out), r.utf8);
 		if (r.utf8 && !text_is_utf8(buf_span(&out)))
 			abort();
+		buf_fini(&out);
+		buf_init(&out, dsn_digest_max(2, 4));
+		if (!dsn_digest(&out, &r, (struct dsn_report[]){ r, r }, 2))
+			abort();
+		check(buf_span(&out), r.utf8);
 		buf_fini(&out);
 	}
 	for (size_t i = 0; i < 12; i++)

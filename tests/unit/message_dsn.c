@@ -434,6 +434,58 @@ static void a_full_buffer_is_told(void **state)
 	free(report);
 }
 
+static void a_digest_lists_every_message_and_its_status(void **state)
+{
+	struct dsn_rcpt second = failed;
+	struct dsn_report reports[2];
+	char *digest, *header, *body;
+	struct buf out;
+
+	(void)state;
+	second.address = "b@example.net";
+	second.reply = "552 5.2.2 mailbox full\r\n--=_b0undary";
+	reports[0] = report_of(&failed, 1);
+	reports[1] = report_of(&second, 1);
+	reports[1].id = "0def";
+	reports[1].subject = "second\r\nBcc: x@example.org";
+	buf_init(&out, dsn_digest_max(2, 2));
+	assert_true(dsn_digest(&out, &reports[0], reports, 2));
+	digest = buf_take(&out);
+	assert_clean(digest);
+	assert_non_null(strstr(digest, "\r\nSubject: Not delivered: 2 messages\r\n"));
+	assert_non_null(strstr(digest, "\r\nAuto-Submitted: auto-generated\r\n"));
+	assert_null(strstr(digest, "\r\nIn-Reply-To:"));
+	body = part(digest, 0, &header);
+	assert_non_null(strstr(body, "0abc  hello\r\n"));
+	assert_non_null(strstr(body, "<a@example.com> failed: 550 5.1.1 no such user here\r\n"));
+	assert_non_null(strstr(body, "0def  second"));
+	free(header);
+	free(body);
+	body = part(digest, 2, &header);
+	assert_non_null(strstr(header, "Content-Type: message/delivery-status\r\n"));
+	assert_non_null(strstr(body, "X-Sendoff-Queue-Id: 0def\r\n"));
+	assert_non_null(strstr(body, "Final-Recipient: rfc822; b@example.net\r\n"));
+	assert_non_null(strstr(body, "Status: 5.2.2\r\n"));
+	free(header);
+	free(body);
+	free(digest);
+}
+
+static void a_digest_of_delays_does_not_say_that_mail_is_lost(void **state)
+{
+	struct dsn_rcpt late = failed;
+	struct dsn_report report = report_of(&late, 1);
+	struct buf out;
+
+	(void)state;
+	late.action = DSN_DELAYED;
+	buf_init(&out, dsn_digest_max(1, 1));
+	assert_true(dsn_digest(&out, &report, &report, 1));
+	assert_non_null(strstr(buf_cstr(&out), "\r\nSubject: Still waiting: 1 message\r\n"));
+	assert_non_null(strstr(buf_cstr(&out), "not been delivered yet"));
+	buf_fini(&out);
+}
+
 static void the_status_code_fits_reply_and_action(void **state)
 {
 	static const struct {
@@ -514,6 +566,8 @@ int main(void)
 		cmocka_unit_test(a_whole_original_is_streamed_between_head_and_tail),
 		cmocka_unit_test(many_long_recipients_fit_the_promised_size),
 		cmocka_unit_test(a_full_buffer_is_told),
+		cmocka_unit_test(a_digest_lists_every_message_and_its_status),
+		cmocka_unit_test(a_digest_of_delays_does_not_say_that_mail_is_lost),
 		cmocka_unit_test(the_status_code_fits_reply_and_action),
 		cmocka_unit_test(advice_goes_by_the_longest_prefix),
 		cmocka_unit_test(the_header_of_an_original_is_cut_between_fields),
