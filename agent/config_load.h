@@ -3,9 +3,12 @@
  *
  *     config_text    files into pieces of text: comments, quotes, braces, includes
  *     config_parse   pieces into keys and values (libconfuse)
- *     config_keys    the tables of sections and keys; a value into its field
+ *     config_keys    the tables of sections and keys
+ *     config_values  a value into its field
  *     config_address how hosts and networks are written
- *     config_check   what must fit together, and what is refused; smart hosts and routes
+ *     config_check   what must fit together, and what is refused
+ *     config_host    the same for smart hosts, mx and domains
+ *     config_via     the same for routes
  *     config_listener  the same for listeners
  *     config_open    the same for strangers: networks, proxies, containers
  *     config_rules   the same for the rules about submitters
@@ -132,9 +135,10 @@ struct config_section {
 };
 
 const struct config_section *config_keys_root(void);
-/* Values (at least none: an empty list) of one key into its field in `object`. */
-void config_keys_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
-		     const char *const *values, size_t count);
+
+/* config_values: values (at least none: an empty list) of one key into its field in `object`. */
+void config_values_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
+		       const char *const *values, size_t count);
 
 /* config.c: config_load() with what it finds out told by the caller: for tests. */
 struct config *config_read(const char *file, struct buf *errors, struct buf *warnings, bool is_client,
@@ -150,13 +154,19 @@ void config_check_file(struct config_load *load, const struct config_at *at, con
 		       bool is_private);
 void config_check_socket(struct config_load *load, const struct config_at *at, const char *path);
 bool config_check_is_pin(const char *pin); /* "sha256:…" */
-void config_check_smarthost(struct config_load *load, struct config_smarthost *host);
-void config_check_route(struct config_load *load, struct config_route *route);
+void config_check_backoff(struct config_load *load, const struct config_backoff *backoff, const char *what,
+			  const struct config_at *begin);
 void config_check_all(struct config_load *load);
 
 /* config_host: smart hosts, mx and domains */
 /* What a smart host is when nothing was said about it; the configuration's reconnect and timeouts are known. */
 void config_host_defaults(const struct config *config, struct config_smarthost *out);
+void config_host_check(struct config_load *load, struct config_smarthost *host);
+
+/* config_via */
+void config_via_route(struct config_load *load, struct config_route *route);
+/* The routes together, and the places they lead to. */
+void config_via_check(struct config_load *load);
 
 /* config_listener */
 void config_listener_check(struct config_load *load, struct config_listener *listener);

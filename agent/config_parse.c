@@ -211,7 +211,7 @@ static void fill_key(cfg_t *cfg, const struct config_key *key, char *object, con
 	values = mem_calloc(opt->nvalues + 1, sizeof(*values));
 	for (unsigned i = 0; i < opt->nvalues; i++)
 		values[i] = cfg_opt_getnstr(opt, i) ? cfg_opt_getnstr(opt, i) : "";
-	config_keys_set(parse.load, object, key, note ? note->at : *begin, values, note ? opt->nvalues : 0);
+	config_values_set(parse.load, object, key, note ? note->at : *begin, values, note ? opt->nvalues : 0);
 	mem_free(values);
 }
 
@@ -238,7 +238,7 @@ static void fill_smarthost(cfg_t *cfg, const struct config_section *section, str
 	out->at = begin_of(section->name, cfg->title);
 	out->name = config_keep(parse.load, span_str(cfg->title));
 	fill(cfg, section, (char *)out, &out->at);
-	config_check_smarthost(parse.load, out);
+	config_host_check(parse.load, out);
 }
 
 static void fill_route(cfg_t *cfg, const struct config_section *section, struct config_route *out)
@@ -249,7 +249,7 @@ static void fill_route(cfg_t *cfg, const struct config_section *section, struct 
 	out->lifetime_ms = parse.load->config->queue.lifetime_ms;
 	out->warn_after_ms = parse.load->config->queue.warn_after_ms;
 	fill(cfg, section, (char *)out, &out->at);
-	config_check_route(parse.load, out);
+	config_via_route(parse.load, out);
 }
 
 static void fill_submitter(cfg_t *cfg, const struct config_section *section, struct config_submitter *out)
