@@ -4,7 +4,8 @@
 
 enum {
 	HEADER = 12,
-	FIXED = 10, /* type, class, TTL and length of a record */
+	FIXED = 10,       /* type, class, TTL and length of a record */
+	SOA_NUMBERS = 20, /* behind the two names of an SOA; the last is MINIMUM */
 	CLASS_IN = 1,
 	NAME_MAX_WIRE = 255, /* RFC 1035, 2.3.4 */
 };
@@ -40,8 +41,7 @@ static size_t put_label(char *out, struct span label)
 	return n;
 }
 
-/* The name at *at as text, and *at behind it; `text` may be NULL. */
-static bool take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZE])
+bool answer_take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZE])
 {
 	size_t pos = *at, end = 0, wire = 0, n = 0;
 	size_t before = *at; /* a pointer must go to an earlier place than all before it: so it ends */
@@ -89,7 +89,7 @@ static bool take_record(struct span message, size_t *at, char owner[ANSWER_NAME_
 {
 	size_t pos = *at, len;
 
-	if (!take_name(message, &pos, owner) || message.len - pos < FIXED)
+	if (!answer_take_name(message, &pos, owner) || message.len - pos < FIXED)
 		return false;
 	out->type = (uint16_t)u16_at(message, pos);
 	if (u16_at(message, pos + 2) != CLASS_IN)
@@ -127,13 +127,25 @@ static bool follow(struct answer *answer, bool *out_moved)
 			return false;
 		if (*out_moved || record.type != ANSWER_CNAME || !same_name(owner, answer->name))
 			continue;
-		if (!take_name(answer->message, &data_at, answer->name) || data_at > at)
+		if (!answer_take_name(answer->message, &data_at, answer->name) || data_at > at)
 			return false;
 		if (record.ttl_s < answer->ttl_s)
 			answer->ttl_s = record.ttl_s;
 		*out_moved = true;
 	}
 	return true;
+}
+
+/* RFC 2308, 5: for how long "no" may be believed; 0 when the SOA cannot be read. */
+static uint32_t read_soa(struct span message, size_t at, const struct answer_record *soa)
+{
+	size_t end = at + soa->data.len;
+	uint32_t minimum;
+
+	if (!answer_take_name(message, &at, NULL) || !answer_take_name(message, &at, NULL) || at + SOA_NUMBERS != end)
+		return 0;
+	minimum = u32_at(message, end - 4);
+	return minimum < soa->ttl_s ? minimum : soa->ttl_s;
 }
 
 /* The authority section tells "no data" (SOA) from a referral (NS; RFC 2308, 2.2). */
@@ -151,16 +163,23 @@ static bool read_authority(struct answer *answer)
 		if (i < answer->left)
 			continue;
 		ns = ns || record.type == ANSWER_NS;
+		if (record.type == ANSWER_SOA && !soa)
+			answer->negative_ttl_s = read_soa(answer->message, data_at, &record);
 		soa = soa || record.type == ANSWER_SOA;
 	}
 	answer->referral = answer->left == 0 && ns && !soa;
 	return true;
 }
 
-bool answer_open(struct answer *answer, struct span message, const char *name)
+const char *answer_rcode_text(unsigned rcode)
+{
+	return rcode == ANSWER_SERVFAIL ? "SERVFAIL" : rcode == ANSWER_REFUSED ? "REFUSED" : "error answer";
+}
+
+bool answer_open(struct answer *answer, struct span message, const char *name, bool aliases)
 {
 	size_t at = HEADER, questions;
-	bool moved = true;
+	bool moved = aliases;
 
 	*answer = (struct answer){ .message = message, .ttl_s = INT32_MAX };
 	if (message.len < HEADER || !(byte_at(message, 2) & 0x80) || strlen(name) >= ANSWER_NAME_SIZE)
@@ -171,7 +190,7 @@ bool answer_open(struct answer *answer, struct span message, const char *name)
 	snprintf(answer->name, sizeof(answer->name), "%s", name);
 	questions = u16_at(message, 4);
 	for (size_t i = 0; i < questions; i++) {
-		if (!take_name(message, &at, NULL) || message.len - at < 4)
+		if (!answer_take_name(message, &at, NULL) || message.len - at < 4)
 			return false;
 		at += 4;
 	}

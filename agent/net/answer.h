@@ -20,7 +20,11 @@ enum {
 	ANSWER_NS = 2,
 	ANSWER_CNAME = 5,
 	ANSWER_SOA = 6,
+	ANSWER_MX = 15,
+	ANSWER_TXT = 16,
 	ANSWER_AAAA = 28,
+	ANSWER_SRV = 33,
+	ANSWER_TLSA = 52,
 };
 
 enum { ANSWER_HOPS = 12, ANSWER_NAME_SIZE = 1024 };
@@ -43,6 +47,7 @@ struct answer {
 	bool referral;               /* no answer, and name servers instead of an SOA: not a proof of "no data" */
 	bool looping;                /* the chain of aliases does not end */
 	uint32_t ttl_s;              /* the least of the aliases followed and the records taken so far */
+	uint32_t negative_ttl_s;     /* how long "no such name" and "no data" hold (RFC 2308, 5); 0: not at all */
 	char name[ANSWER_NAME_SIZE]; /* the name at the end of the chain, lower case, without the last dot */
 	size_t at, left;             /* the next record of the answer section, and how many are left */
 };
@@ -53,9 +58,16 @@ struct answer_record {
 	struct span data;
 };
 
-/* False: not a well-formed answer. `name` is what was asked for. */
-bool answer_open(struct answer *answer, struct span message, const char *name);
+/* What a code is called that is neither NOERROR nor NXDOMAIN. */
+const char *answer_rcode_text(unsigned rcode);
+
+/* False: not a well-formed answer. `name` is what was asked for; aliases are followed unless they are what was. */
+bool answer_open(struct answer *answer, struct span message, const char *name, bool aliases);
 /* The next record of `type` at the end of the chain; false: no more. */
 bool answer_next(struct answer *answer, uint16_t type, struct answer_record *out);
+
+/* The name at *at of the message as text, and *at behind it; `text` may be NULL. A byte that a host name has no use for
+ * stands there as \DDD. False: malformed. */
+bool answer_take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZE]);
 
 #endif

@@ -2,66 +2,18 @@
 
 #include <ares.h>
 #include <errno.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/mem.h"
 #include "net/answer.h"
-#include "net/dns_cache.h"
-#include "net/dns_channel.h"
-#include "net/hosts.h"
+#include "net/dns_inside.h"
 
 enum {
 	TIMEOUT_MS = 20 * 1000, /* a whole lookup */
-	GRACE_MS = 1000,        /* one family has answered: the other may take this much longer */
-	ADDRESSES = 32,         /* kept of one host, half of them per family */
 	QUERIES = 1024,         /* at once */
 	RESOLV_BYTES = 64 * 1024,
-};
-
-struct dns {
-	struct loop *loop;
-	struct hosts_servers configured; /* none: resolv.conf */
-	struct hosts_servers servers;    /* in use */
-	char *hosts_file, *resolv_file;
-	bool trust_ad, trusted;
-	int64_t timeout_ms;
-	struct stat resolv;                         /* as it was when it was read */
-	struct dns_channel *current[HOSTS_SERVERS]; /* n: the list of resolvers turned n places; made when needed */
-	struct list channels, queries;
-	size_t query_count;
-	struct dns_cache cache;
-	bool closing;
-};
-
-struct part {
-	struct dns_query *query;
-	uint16_t type;
-	bool done;
-	size_t turn; /* how many resolvers have failed it */
-	enum dns_status status;
-	bool authentic;
-	struct dns_address list[ADDRESSES / 2];
-	size_t count;
-	uint32_t ttl_s;
-	const char *detail; /* what the resolver said */
-};
-
-struct dns_query {
-	struct list node;
-	struct dns *dns;
-	void (*done)(void *arg, const struct dns_addresses *result);
-	void *arg;
-	char name[256];
-	struct part parts[2]; /* AAAA, A */
-	unsigned outstanding; /* answers that c-ares still owes us */
-	bool over;            /* answered or cancelled: only waits for them */
-	bool direct;          /* answered without a resolver */
-	struct loop_timer timer;
-	struct loop_task task;
 };
 
 const char *dns_status_text(enum dns_status status)
@@ -142,7 +94,7 @@ static void refresh(struct dns *dns)
 	read_resolv_conf(dns);
 }
 
-/* ---------------------------------------------------------------- the end of a query */
+/* ---------------------------------------------------------------- a query */
 
 static void query_release(struct dns_query *query)
 {
@@ -150,10 +102,17 @@ static void query_release(struct dns_query *query)
 		return;
 	list_remove(&query->node);
 	query->dns->query_count--;
+	if (query->discard)
+		query->discard(query);
 	mem_free(query);
 }
 
-static void query_end(struct dns_query *query)
+void dns_query_over(struct dns_query *query)
+{
+	query->over = true;
+}
+
+void dns_query_end(struct dns_query *query)
 {
 	loop_timer_stop(&query->timer);
 	loop_task_stop(&query->task);
@@ -164,225 +123,36 @@ static void query_end(struct dns_query *query)
 void dns_cancel(struct dns_query *query)
 {
 	if (query && !query->over)
-		query_end(query);
-}
-
-/* Which of two failures may go away sooner. A resolver that has said anything is not silent. */
-static int hope(enum dns_status status)
-{
-	switch (status) {
-	case DNS_BAD_NAME: return 0;
-	case DNS_NXDOMAIN: return 1;
-	case DNS_NODATA: return 2;
-	case DNS_SILENT: return 3;
-	case DNS_TEMPORARY: return 4;
-	case DNS_OK: return 5;
-	}
-	return 0;
-}
-
-static void explain(const struct dns_query *query, const struct part *worst, struct dns_addresses *result)
-{
-	struct buf text;
-
-	buf_init(&text, 2048);
-	buf_printf(&text, "%.150s: ", query->name);
-	if (result->status == DNS_OK) {
-		buf_printf(&text, "%zu address%s", result->count, result->count == 1 ? "" : "es");
-	} else if (query->direct) {
-		buf_append_str(&text, worst->detail ? worst->detail : dns_status_text(result->status));
-	} else {
-		buf_append_str(&text, dns_status_text(result->status));
-		if (worst->detail)
-			buf_printf(&text, ": %s", worst->detail);
-		buf_printf(&text, " (%s, asked ", worst->type == ANSWER_A ? "A" : "AAAA");
-		hosts_print_servers(&query->dns->servers, 0, &text);
-		buf_append_char(&text, ')');
-	}
-	snprintf(result->text, sizeof(result->text), "%s", buf_cstr(&text));
-	buf_fini(&text);
-}
-
-static void answer_query(struct dns_query *query)
-{
-	struct dns_address list[ADDRESSES];
-	struct dns_addresses result = { .list = list, .authentic = true, .ttl_s = UINT32_MAX };
-	const struct part *best = &query->parts[0];
-
-	for (int i = 0; i < 2; i++) {
-		struct part *p = &query->parts[i];
-
-		if (!p->done) {
-			p->status = DNS_SILENT;
-			p->detail = "no answer in time";
-		}
-		if (hope(p->status) > hope(best->status))
-			best = p;
-		if (p->status != DNS_OK)
-			continue;
-		memcpy(list + result.count, p->list, p->count * sizeof(*list));
-		result.count += p->count;
-		result.authentic = result.authentic && p->authentic;
-		if (p->ttl_s < result.ttl_s)
-			result.ttl_s = p->ttl_s;
-	}
-	result.status = best->status;
-	result.authentic = result.authentic && result.count > 0;
-	explain(query, best, &result);
-	if (result.status == DNS_OK && !query->direct)
-		dns_cache_keep(&query->dns->cache, query->name, &result, loop_now_ms(query->dns->loop));
-	query->over = true; /* dns_cancel() of it does nothing now */
-	query->done(query->arg, &result);
-	query_end(query);
+		dns_query_end(query);
 }
 
 static void on_query_task(struct loop_task *task)
 {
-	answer_query(LIST_ENTRY(task, struct dns_query, task));
+	struct dns_query *query = LIST_ENTRY(task, struct dns_query, task);
+
+	query->finish(query);
 }
 
 static void on_query_timer(struct loop_timer *timer)
 {
-	answer_query(LIST_ENTRY(timer, struct dns_query, timer));
+	struct dns_query *query = LIST_ENTRY(timer, struct dns_query, timer);
+
+	query->finish(query);
 }
 
-/* ---------------------------------------------------------------- one question */
-
-static void ask(struct part *part);
-
-static void part_done(struct part *part, enum dns_status status, const char *detail)
+void dns_query_begin(struct dns_query *query, struct dns *dns, void (*finish)(struct dns_query *query))
 {
-	struct dns_query *query = part->query;
-
-	part->done = true;
-	part->status = status;
-	part->detail = detail;
-	if (query->over)
-		return;
-	if (query->parts[0].done && query->parts[1].done)
-		loop_task_post(&query->task);
-	/* The other family will hardly fare better with a dead resolver, and is not needed where this one is there. */
-	else if ((status == DNS_OK || status == DNS_SILENT) &&
-		 query->timer.at_ms > loop_now_ms(query->dns->loop) + GRACE_MS)
-		loop_timer_in(&query->timer, GRACE_MS);
+	query->dns = dns;
+	query->finish = finish;
+	list_init(&query->node);
+	list_append(&dns->queries, &query->node);
+	dns->query_count++;
+	loop_timer_init(&query->timer, dns->loop, on_query_timer);
+	loop_task_init(&query->task, dns->loop, on_query_task);
 }
-
-static bool take_address(struct part *part, const struct answer_record *record)
-{
-	struct dns_address *to = &part->list[part->count];
-
-	memset(to, 0, sizeof(*to));
-	if (part->type == ANSWER_A && record->data.len == 4) {
-		struct sockaddr_in v4 = { .sin_family = AF_INET };
-
-		memcpy(&v4.sin_addr, record->data.data, 4);
-		memcpy(&to->addr, &v4, sizeof(v4));
-		to->len = sizeof(v4);
-	} else if (part->type == ANSWER_AAAA && record->data.len == 16) {
-		struct sockaddr_in6 v6 = { .sin6_family = AF_INET6 };
-
-		memcpy(&v6.sin6_addr, record->data.data, 16);
-		memcpy(&to->addr, &v6, sizeof(v6));
-		to->len = sizeof(v6);
-	} else {
-		return false;
-	}
-	part->count++;
-	return true;
-}
-
-static void read_answer(struct part *part, struct span message)
-{
-	struct answer answer;
-	struct answer_record record;
-
-	part->count = 0;
-	if (!answer_open(&answer, message, part->query->name)) {
-		part_done(part, DNS_TEMPORARY, "malformed answer");
-		return;
-	}
-	if (answer.rcode == ANSWER_NXDOMAIN) {
-		part_done(part, DNS_NXDOMAIN, NULL);
-		return;
-	}
-	if (answer.rcode != ANSWER_NOERROR) {
-		part_done(part, DNS_TEMPORARY,
-			  answer.rcode == ANSWER_SERVFAIL  ? "SERVFAIL"
-			  : answer.rcode == ANSWER_REFUSED ? "REFUSED"
-							   : "error answer");
-		return;
-	}
-	while (part->count < ADDRESSES / 2 && answer_next(&answer, part->type, &record))
-		if (!take_address(part, &record)) {
-			part_done(part, DNS_TEMPORARY, "malformed address record");
-			return;
-		}
-	part->ttl_s = answer.ttl_s;
-	part->authentic = answer.authentic && part->query->dns->trusted;
-	if (part->count)
-		part_done(part, DNS_OK, NULL);
-	else if (answer.looping)
-		part_done(part, DNS_TEMPORARY, "the aliases run in a circle");
-	else if (answer.referral || answer.truncated)
-		part_done(part, DNS_TEMPORARY, "incomplete answer");
-	else
-		part_done(part, DNS_NODATA, NULL);
-}
-
-/* True when another resolver of the list was asked instead. */
-static bool try_next(struct part *part, struct span message)
-{
-	unsigned rcode = message.len > 3 ? (unsigned char)message.data[3] & 0x0fu : ANSWER_SERVFAIL;
-
-	if (part->query->over || rcode == ANSWER_NOERROR || rcode == ANSWER_NXDOMAIN ||
-	    part->turn + 1 >= part->query->dns->servers.count)
-		return false;
-	part->turn++;
-	ask(part);
-	return true;
-}
-
-static void on_reply(void *arg, const struct dns_channel_reply *reply)
-{
-	struct part *part = arg;
-	struct dns_query *query = part->query;
-
-	query->outstanding--;
-	if (query->over || query->dns->closing)
-		query_release(query);
-	else if (reply->status != DNS_OK)
-		part_done(part, reply->status, reply->detail);
-	else if (!try_next(part, reply->message))
-		read_answer(part, reply->message);
-}
-
-static void ask(struct part *part)
-{
-	struct dns *dns = part->query->dns;
-	struct dns_channel *channel = dns->current[part->turn];
-	enum dns_status status;
-
-	if (!channel) {
-		channel = dns_channel_new(dns->loop, &dns->servers, part->turn);
-		if (!channel) {
-			part_done(part, DNS_TEMPORARY, "the resolver library does not start");
-			return;
-		}
-		list_append(&dns->channels, dns_channel_node(channel));
-		dns->current[part->turn] = channel;
-	}
-	part->query->outstanding++;
-	status = dns_channel_ask(channel, part->query->name, part->type, on_reply, part);
-	if (status != DNS_OK) {
-		part->query->outstanding--;
-		part_done(part, status, NULL);
-	}
-}
-
-/* ---------------------------------------------------------------- a query */
 
 /* Without the last dot, lower case; false: no host name. Bytes beyond letters and digits are the resolver's affair. */
-static bool take_host_name(const char *name, char out[256])
+static bool take_host_name(const char *name, char out[DNS_NAME_SIZE])
 {
 	size_t len = strlen(name), label = 0;
 
@@ -404,111 +174,97 @@ static bool take_host_name(const char *name, char out[256])
 	return label > 0;
 }
 
-static void know(struct dns_query *query, const struct dns_address *list, size_t count, uint32_t ttl_s, bool authentic)
+bool dns_query_name(struct dns_query *query, const char *name)
 {
-	for (int i = 0; i < 2; i++) {
-		query->parts[i].done = true;
-		query->parts[i].status = DNS_NODATA;
-		query->parts[i].ttl_s = ttl_s;
-		query->parts[i].authentic = authentic;
-	}
-	for (size_t i = 0; i < count; i++) {
-		struct part *part = &query->parts[list[i].addr.ss_family == AF_INET];
-
-		if (part->count < ADDRESSES / 2)
-			part->list[part->count++] = list[i];
-		part->status = DNS_OK;
-	}
-	query->direct = true;
-	loop_task_post(&query->task);
+	if (take_host_name(name, query->name))
+		return true;
+	snprintf(query->name, sizeof(query->name), "%.100s", name);
+	return false;
 }
 
-static void know_failure(struct dns_query *query, enum dns_status status, const char *detail)
+bool dns_query_is_localhost(const struct dns_query *query)
 {
-	know(query, NULL, 0, 0, false);
-	for (int i = 0; i < 2; i++) {
-		query->parts[i].status = status;
-		query->parts[i].detail = detail;
-	}
+	size_t len = strlen(query->name), tail = sizeof(".localhost") - 1;
+
+	return strcmp(query->name, "localhost") == 0 ||
+	       (len > tail && strcmp(query->name + len - tail, ".localhost") == 0);
 }
 
-/* RFC 6761, 6.3: these names are this machine, whatever a resolver says. */
-static bool is_localhost(const char *name)
-{
-	size_t len = strlen(name), tail = sizeof(".localhost") - 1;
-
-	return strcmp(name, "localhost") == 0 || (len > tail && strcmp(name + len - tail, ".localhost") == 0);
-}
-
-/* What needs no resolver. */
-static bool answer_here(struct dns_query *query, const char *name)
+bool dns_query_is_stuck(struct dns_query *query, enum dns_status *out_status, const char **out_detail)
 {
 	struct dns *dns = query->dns;
-	struct dns_address found[ADDRESSES];
-	const struct dns_cache_name *cached;
-	size_t count;
 
-	if (addr_literal(name, &found[0].addr, &found[0].len)) {
-		snprintf(query->name, sizeof(query->name), "%s", name);
-		know(query, found, 1, 0, true);
-		return true;
-	}
-	if (!take_host_name(name, query->name)) {
-		snprintf(query->name, sizeof(query->name), "%.100s", name);
-		know_failure(query, DNS_BAD_NAME, NULL);
-		return true;
-	}
-	if (is_localhost(query->name)) {
-		addr_literal("::1", &found[0].addr, &found[0].len);
-		addr_literal("127.0.0.1", &found[1].addr, &found[1].len);
-		know(query, found, 2, 0, true);
-		return true;
-	}
-	count = hosts_find(dns->hosts_file, query->name, found, ADDRESSES);
-	if (count) {
-		know(query, found, count, 0, false);
-		return true;
-	}
 	refresh(dns);
 	if (dns->query_count > QUERIES) {
-		know_failure(query, DNS_TEMPORARY, "too many lookups at once");
-		return true;
-	}
-	cached = dns_cache_find(&dns->cache, query->name, loop_now_ms(dns->loop));
-	if (cached) {
-		int64_t left_ms = cached->expires_ms - loop_now_ms(dns->loop);
-
-		know(query, cached->list, cached->count, (uint32_t)(left_ms / 1000), cached->authentic);
+		*out_status = DNS_TEMPORARY;
+		*out_detail = "too many lookups at once";
 		return true;
 	}
 	if (dns->servers.count == 0) {
-		know_failure(query, DNS_SILENT, "no resolver is known (resolv.conf names none)");
+		*out_status = DNS_SILENT;
+		*out_detail = "no resolver is known (resolv.conf names none)";
 		return true;
 	}
 	return false;
 }
 
-struct dns_query *dns_host(struct dns *dns, const char *name,
-			   void (*done)(void *arg, const struct dns_addresses *result), void *arg)
-{
-	struct dns_query *query = MEM_NEW(struct dns_query);
+/* ---------------------------------------------------------------- one question */
 
-	query->dns = dns;
-	query->done = done;
-	query->arg = arg;
-	list_init(&query->node);
-	list_append(&dns->queries, &query->node);
-	dns->query_count++;
-	loop_timer_init(&query->timer, dns->loop, on_query_timer);
-	loop_task_init(&query->task, dns->loop, on_query_task);
-	query->parts[0] = (struct part){ .query = query, .type = ANSWER_AAAA };
-	query->parts[1] = (struct part){ .query = query, .type = ANSWER_A };
-	if (answer_here(query, name))
-		return query;
-	loop_timer_in(&query->timer, dns->timeout_ms);
-	ask(&query->parts[0]);
-	ask(&query->parts[1]);
-	return query;
+/* True when another resolver of the list was asked instead. */
+static bool try_next(struct dns_question *question, struct span message)
+{
+	unsigned rcode = message.len > 3 ? (unsigned char)message.data[3] & 0x0fu : ANSWER_SERVFAIL;
+
+	if (rcode == ANSWER_NOERROR || rcode == ANSWER_NXDOMAIN ||
+	    question->turn + 1 >= question->query->dns->servers.count)
+		return false;
+	question->turn++;
+	dns_question_ask(question);
+	return true;
+}
+
+static void on_reply(void *arg, const struct dns_channel_reply *reply)
+{
+	struct dns_question *question = arg;
+	struct dns_query *query = question->query;
+
+	query->outstanding--;
+	if (query->over || query->dns->closing)
+		query_release(query);
+	else if (reply->status != DNS_OK || !try_next(question, reply->message))
+		question->replied(question, reply);
+}
+
+static void fail_question(struct dns_question *question, enum dns_status status, const char *detail)
+{
+	struct dns_channel_reply reply = { .status = status, .detail = detail };
+
+	question->replied(question, &reply);
+}
+
+void dns_question_ask(struct dns_question *question)
+{
+	struct dns_query *query = question->query;
+	struct dns *dns = query->dns;
+	struct dns_channel *channel = dns->current[question->turn];
+	enum dns_status status;
+
+	if (!channel) {
+		channel = dns_channel_new(dns->loop, &dns->servers, question->turn);
+		if (!channel) {
+			fail_question(question, DNS_TEMPORARY, "the resolver library does not start");
+			return;
+		}
+		list_append(&dns->channels, dns_channel_node(channel));
+		dns->current[question->turn] = channel;
+	}
+	question->trusted = dns->trusted;
+	query->outstanding++;
+	status = dns_channel_ask(channel, query->name, question->type, on_reply, question);
+	if (status != DNS_OK) {
+		query->outstanding--;
+		fail_question(question, status, NULL);
+	}
 }
 
 /* ---------------------------------------------------------------- life */

@@ -3,7 +3,7 @@
  *
  * Owns:    the channel to the resolvers; follows changes of resolv.conf by a new channel, the old one drains.
  * Promise: the callback never runs from inside the starting call; after dns_cancel() it never runs.
- * Threads: the loop's. Only dns.c includes <ares.h>.
+ * Threads: the loop's. Only dns.c and dns_channel.c include <ares.h>.
  */
 #ifndef DNS_H
 #define DNS_H
@@ -86,7 +86,8 @@ struct dns_records {
 };
 
 /* Records of one type; aliases are followed (but for CNAME). Malformed records count as a bad answer: DNS_TEMPORARY.
- * `result` is borrowed for the callback; dns_cancel() ends it. */
+ * MX and SRV whose name no host can have are passed over; none left: DNS_TEMPORARY. A name of /etc/hosts, of which DNS
+ * knows nothing, has no records: DNS_NODATA. `result` is borrowed for the callback; dns_cancel() ends it. */
 struct dns_query *dns_records(struct dns *dns, const char *name, enum dns_type type,
 			      void (*done)(void *arg, const struct dns_records *result), void *arg);
 

@@ -1,32 +1,39 @@
 /*
- * dns_cache - addresses of names for as long as their records live; failures are never kept.
+ * dns_cache - what resolvers said, for as long as its records live: addresses of a host, or a whole answer as it came.
  *
- * Owns:    a bounded number of names; the least recently used goes first.
+ * Owns:    a bounded number of items of bounded size; the least recently used goes first.
  * Threads: one.
  */
 #ifndef DNS_CACHE_H
 #define DNS_CACHE_H
 
-#include "net/dns.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/list.h"
+#include "base/span.h"
+
+enum { DNS_CACHE_ITEMS = 512, DNS_CACHE_BYTES = 5120 /* of one item; a larger one is not kept */ };
 
 struct dns_cache {
-	struct list names; /* the least recently used first */
+	struct list items; /* the least recently used first */
 	size_t count;
 };
 
-struct dns_cache_name {
-	struct list node;
-	char *name;
-	struct dns_address *list;
-	size_t count;
+struct dns_cache_item {
+	const char *name;
+	uint16_t type; /* name and type are the key */
+	struct span bytes;
+	const char *end; /* where the aliases led, or NULL */
 	bool authentic;
-	int64_t expires_ms; /* boot time */
 };
 
 void dns_cache_init(struct dns_cache *cache);
 void dns_cache_clear(struct dns_cache *cache);
 /* NULL: not known, or no longer. Valid until the next call on the cache. */
-const struct dns_cache_name *dns_cache_find(struct dns_cache *cache, const char *name, int64_t now_ms);
-void dns_cache_keep(struct dns_cache *cache, const char *name, const struct dns_addresses *result, int64_t now_ms);
+const struct dns_cache_item *dns_cache_find(struct dns_cache *cache, const char *name, uint16_t type, int64_t now_ms,
+					    uint32_t *out_left_s);
+/* A copy takes the place of what was known before; with `ttl_s` 0 nothing does. */
+void dns_cache_keep(struct dns_cache *cache, const struct dns_cache_item *item, uint32_t ttl_s, int64_t now_ms);
 
 #endif
