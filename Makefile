@@ -79,7 +79,8 @@ libs_core := -lconfuse -lseccomp
 libs_submission :=
 libs_delivery :=
 libs_control := -ljansson
-libs_helper := -lcrypt
+# libcurl stays out of programs that do not serve as helper: --as-needed sees to it.
+libs_helper := -lcrypt -lcurl
 libs_tools := -ljansson -lncurses -ltinfo
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))
@@ -118,7 +119,7 @@ $(BUILD)/sendoff: $(BUILD)/tools/sendoff.o $(call archives,tools)
 $(BUILD)/sendmail: $(call objects,$(wildcard tools/sendmail*.c)) $(foreach r,message smtp base,$(call archive,$(r)))
 	$(call link,)
 $(BUILD)/sendoff-helper: $(BUILD)/agent/helper/main.o $(call archives,helper)
-	$(call link,$(call libs,helper) -lcurl)
+	$(call link,$(call libs,helper))
 
 # ---------------------------------------------------------------- unit tests and replayed corpora
 

@@ -1,12 +1,9 @@
 #include "helper/helper.h"
 
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <pwd.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
@@ -15,6 +12,7 @@
 #include "base/list.h"
 #include "base/mem.h"
 #include "helper/channel.h"
+#include "helper/spawn.h"
 
 enum {
 	TIMEOUT_MS = 30 * 1000,
@@ -22,15 +20,18 @@ enum {
 	REQUESTS = 64,        /* open at once */
 	CHECKS = 64,          /* the same of passwords: strangers can ask for those */
 	CHECK_MS = 10 * 1000,
-	SOCKET_FD = 3,   /* where the helper finds it */
+	FETCHES = 64,
+	FETCH_MS = 60 * 1000,
 	END_STEPS = 200, /* of 5 ms: how long it may take to end */
 };
+
+enum kind { KIND_COMMAND, KIND_CHECK, KIND_FETCH, KINDS };
 
 struct helper {
 	struct loop *loop;
 	struct channel channel;
 	struct list requests;
-	size_t counts[2]; /* of commands, of checks */
+	size_t counts[KINDS];
 	uint32_t last_id;
 	pid_t pid; /* 0: reaped */
 	bool alive;
@@ -44,90 +45,14 @@ struct helper_request {
 	struct loop_timer timer;
 	struct loop_task task; /* a failure that was known at once */
 	char error[256];
-	bool is_check;
+	enum kind kind;
 	void (*done)(void *arg, bool ok, struct span output, const char *error);
 	void (*checked)(void *arg, enum helper_verdict verdict, const char *why);
+	void (*fetched)(void *arg, const struct helper_answer *answer);
 	void *arg;
 };
 
 /* ---------------------------------------------------------------- start */
-
-/* In the child: takes away what belongs to the service and not to the commands that it runs. */
-static void clean_environment(const struct passwd *user)
-{
-	static const char *const ours[] = { "LISTEN_PID",   "LISTEN_FDS",    "LISTEN_FDNAMES", "NOTIFY_SOCKET",
-					    "WATCHDOG_PID", "WATCHDOG_USEC", "LD_PRELOAD",     "INVOCATION_ID",
-					    "MAINPID",      "JOURNAL_STREAM" };
-
-	for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-		unsetenv(ours[i]);
-	if (!user)
-		return;
-	setenv("HOME", user->pw_dir, 1);
-	setenv("USER", user->pw_name, 1);
-	setenv("LOGNAME", user->pw_name, 1);
-}
-
-static int become(const struct passwd *user)
-{
-	if (!user)
-		return 0;
-	return initgroups(user->pw_name, user->pw_gid) == 0 && setgid(user->pw_gid) == 0 && setuid(user->pw_uid) == 0
-		       ? 0
-		       : errno;
-}
-
-/* In the child: until exec() or the report of an error through `report`. */
-static void become_helper(const char *program, const struct passwd *user, int socket, int report)
-{
-	char *const arguments[] = { (char *)(uintptr_t) "sendoff-helper", NULL };
-	int null = open("/dev/null", O_RDWR), error = 0, kept;
-
-	/* Above the places that are filled below. */
-	kept = fcntl(report, F_DUPFD_CLOEXEC, SOCKET_FD + 1);
-	socket = fcntl(socket, F_DUPFD_CLOEXEC, SOCKET_FD + 1);
-	if (kept < 0 || socket < 0)
-		_exit(1);
-	if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(socket, SOCKET_FD) < 0)
-		error = errno;
-	for (int fd = SOCKET_FD + 1; fd < 1024; fd++)
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-	if (!error)
-		error = become(user);
-	if (!error) {
-		clean_environment(user);
-		execv(program, arguments);
-		error = errno;
-	}
-	if (write(kept, &error, sizeof(error)) < 0)
-		_exit(2);
-	_exit(1);
-}
-
-/* 0, or the errno for which it could not be started. */
-static int spawn(struct helper *helper, const char *program, const struct passwd *user, int socket)
-{
-	int report[2], error = 0;
-	ssize_t n;
-
-	if (pipe2(report, O_CLOEXEC) != 0)
-		return errno;
-	helper->pid = fork();
-	if (helper->pid == 0)
-		become_helper(program, user, socket, report[1]);
-	if (helper->pid < 0)
-		error = errno;
-	close(report[1]);
-	if (helper->pid > 0) {
-		do {
-			n = read(report[0], &error, sizeof(error));
-		} while (n < 0 && errno == EINTR);
-		if (error)
-			waitpid(helper->pid, NULL, 0);
-	}
-	close(report[0]);
-	return error;
-}
 
 static void on_record(void *arg, const struct protocol_record *record);
 static void on_closed(void *arg);
@@ -153,7 +78,7 @@ struct helper *helper_start_as(struct loop *loop, const char *program, const cha
 	helper = MEM_NEW(struct helper);
 	helper->loop = loop;
 	list_init(&helper->requests);
-	error = spawn(helper, program, account, pair[1]);
+	error = spawn_helper(program, account, pair[1], &helper->pid);
 	close(pair[1]);
 	if (error) {
 		snprintf(why, why_size, "%s: %s", program, strerror(error));
@@ -178,8 +103,39 @@ static void release(struct helper_request *request)
 	loop_timer_stop(&request->timer);
 	loop_task_stop(&request->task);
 	list_remove(&request->node);
-	request->helper->counts[request->is_check]--;
+	request->helper->counts[request->kind]--;
 	mem_free(request);
+}
+
+static void answer_check(const struct helper_request *was, bool ok, struct span output, const char *error)
+{
+	if (ok && span_equals(output, SPAN("yes")))
+		was->checked(was->arg, HELPER_YES, "");
+	else if (ok && span_equals(output, SPAN("no")))
+		was->checked(was->arg, HELPER_NO, "");
+	else
+		was->checked(was->arg, HELPER_UNDONE, error);
+}
+
+/* The helper is ours, but what it says comes from where it was sent to. */
+static void answer_fetch(const struct helper_request *was, bool ok, struct span output, const char *error)
+{
+	struct helper_answer answer = { .content_type = "", .error = error };
+	struct protocol_answer got;
+	char text[PROTOCOL_TEXT + 1];
+
+	if (ok && protocol_answer_read(output, &got)) {
+		snprintf(text, sizeof(text), "%.*s", SPAN_ARGS(got.text));
+		answer = (struct helper_answer){ .ok = got.ok,
+						 .status = got.status,
+						 .content_type = got.ok ? text : "",
+						 .body = got.body,
+						 .is_tls = got.is_tls,
+						 .error = got.ok ? "" : text };
+	} else if (ok) {
+		answer.error = "sendoff-helper gave an answer that cannot be understood";
+	}
+	was->fetched(was->arg, &answer);
 }
 
 static void answer(struct helper_request *request, bool ok, struct span output, const char *error)
@@ -187,14 +143,12 @@ static void answer(struct helper_request *request, bool ok, struct span output, 
 	struct helper_request was = *request;
 
 	release(request);
-	if (!was.is_check)
-		was.done(was.arg, ok, output, error);
-	else if (ok && span_equals(output, SPAN("yes")))
-		was.checked(was.arg, HELPER_YES, "");
-	else if (ok && span_equals(output, SPAN("no")))
-		was.checked(was.arg, HELPER_NO, "");
-	else
-		was.checked(was.arg, HELPER_UNDONE, error);
+	switch (was.kind) {
+	case KIND_COMMAND: was.done(was.arg, ok, output, error); break;
+	case KIND_CHECK: answer_check(&was, ok, output, error); break;
+	case KIND_FETCH: answer_fetch(&was, ok, output, error); break;
+	case KINDS: break;
+	}
 }
 
 static void on_record(void *arg, const struct protocol_record *record)
@@ -207,7 +161,7 @@ static void on_record(void *arg, const struct protocol_record *record)
 			request = LIST_ENTRY(at, struct helper_request, node);
 	if (!request || request->error[0])
 		return; /* cancelled meanwhile */
-	if (record->kind == PROTOCOL_OUTPUT && record->payload.len) {
+	if (record->kind == (request->kind == KIND_FETCH ? PROTOCOL_ANSWER : PROTOCOL_OUTPUT) && record->payload.len) {
 		answer(request, true, record->payload, "");
 	} else {
 		char error[256];
@@ -264,17 +218,17 @@ static void on_closed(void *arg)
 	}
 }
 
-static struct helper_request *request_new(struct helper *helper, bool is_check, void *arg)
+static struct helper_request *request_new(struct helper *helper, enum kind kind, void *arg)
 {
 	struct helper_request *request = MEM_NEW(struct helper_request);
 
 	request->helper = helper;
 	request->id = ++helper->last_id;
-	request->is_check = is_check;
+	request->kind = kind;
 	request->arg = arg;
 	list_init(&request->node);
 	list_append(&helper->requests, &request->node);
-	helper->counts[is_check]++;
+	helper->counts[kind]++;
 	loop_timer_init(&request->timer, helper->loop, on_timer);
 	loop_task_init(&request->task, helper->loop, on_task);
 	return request;
@@ -297,14 +251,14 @@ struct helper_request *helper_command(struct helper *helper, const char *command
 				      void (*done)(void *arg, bool ok, struct span output, const char *error),
 				      void *arg)
 {
-	struct helper_request *request = request_new(helper, false, arg);
+	struct helper_request *request = request_new(helper, KIND_COMMAND, arg);
 	struct protocol_record record = { .kind = PROTOCOL_RUN, .payload = span_str(command) };
 
 	request->done = done;
 	if (timeout_ms <= 0)
 		timeout_ms = TIMEOUT_MS;
 	record.timeout_ms = timeout_ms < INT32_MAX ? (uint32_t)timeout_ms : INT32_MAX;
-	if (helper->counts[false] > REQUESTS)
+	if (helper->counts[KIND_COMMAND] > REQUESTS)
 		fail_later(request, "too many commands wait to be run");
 	else
 		send_request(request, record, "the command is too long");
@@ -314,7 +268,7 @@ struct helper_request *helper_command(struct helper *helper, const char *command
 struct helper_request *helper_check(struct helper *helper, const char *secret, const char *password,
 				    void (*done)(void *arg, enum helper_verdict verdict, const char *why), void *arg)
 {
-	struct helper_request *request = request_new(helper, true, arg);
+	struct helper_request *request = request_new(helper, KIND_CHECK, arg);
 	struct protocol_record record = { .kind = PROTOCOL_CHECK, .timeout_ms = CHECK_MS };
 	size_t secret_len = strlen(secret), len = strlen(password);
 	struct buf question;
@@ -322,7 +276,7 @@ struct helper_request *helper_check(struct helper *helper, const char *secret, c
 	request->checked = done;
 	buf_init(&question, PROTOCOL_PAYLOAD);
 	/* Room for all of it at once: no copy is left behind by growing. */
-	if (helper->counts[true] > CHECKS) {
+	if (helper->counts[KIND_CHECK] > CHECKS) {
 		fail_later(request, "too many passwords wait to be checked");
 	} else if (!buf_reserve(&question, secret_len + 1 + len)) {
 		fail_later(request, "the password is too long");
@@ -333,6 +287,37 @@ struct helper_request *helper_check(struct helper *helper, const char *secret, c
 		send_request(request, record, "the password is too long");
 	}
 	buf_wipe(&question);
+	return request;
+}
+
+struct helper_request *helper_fetch(struct helper *helper, const struct helper_fetch *fetch,
+				    void (*done)(void *arg, const struct helper_answer *answer), void *arg)
+{
+	struct helper_request *request = request_new(helper, KIND_FETCH, arg);
+	int64_t timeout_ms = fetch->timeout_ms > 0 ? fetch->timeout_ms : FETCH_MS;
+	struct protocol_record record = { .kind = PROTOCOL_FETCH };
+	struct protocol_fetch form = {
+		.max_bytes = fetch->max_bytes && fetch->max_bytes < PROTOCOL_BODY ? fetch->max_bytes : PROTOCOL_BODY,
+		.url = span_str(fetch->url),
+		.addresses = span_str(fetch->addresses),
+		.ca_file = span_str(fetch->ca_file),
+		.content_type = span_str(fetch->content_type),
+		.body = fetch->body,
+	};
+	struct buf payload;
+
+	request->fetched = done;
+	record.timeout_ms = timeout_ms < INT32_MAX ? (uint32_t)timeout_ms : INT32_MAX;
+	buf_init(&payload, PROTOCOL_PAYLOAD);
+	if (helper->counts[KIND_FETCH] > FETCHES) {
+		fail_later(request, "too many requests wait to be sent");
+	} else if (!span_starts_fold(form.url, SPAN("https://")) || !protocol_fetch_write(&payload, &form)) {
+		fail_later(request, "the request is too long, or is not one of HTTPS");
+	} else {
+		record.payload = buf_span(&payload);
+		send_request(request, record, "the request is too long");
+	}
+	buf_fini(&payload);
 	return request;
 }
 

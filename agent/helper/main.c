@@ -1,6 +1,6 @@
 /*
- * sendoff-helper - runs the owner's secret commands and checks passwords, apart from the agent. Started by sendoffd,
- * which it hears on descriptor 3; it ends when that is closed.
+ * sendoff-helper - runs the owner's secret commands, checks passwords and sends HTTPS requests, apart from the agent.
+ * Started by sendoffd, which it hears on descriptor 3; it ends when that is closed.
  */
 #include <signal.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /*
- * serve - the work of sendoff-helper: requests in on a socket, commands run and passwords checked, answers out, until the
- *         socket closes.
+ * serve - the work of sendoff-helper: requests in on a socket, commands run, passwords checked and HTTPS requests sent,
+ *         answers out, until the socket closes.
  *
- * Owns:    a loop, the socket, all commands and checks that run.
+ * Owns:    a loop, the socket, all commands, checks and requests that run.
  * Threads: one; takes SIGCHLD of the process.
  */
 #ifndef SERVE_H

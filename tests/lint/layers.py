@@ -38,7 +38,7 @@ HOMES = {
     r"ev\.h": [r"agent/net/loop\.[ch]"],
     r"gsasl\.h": [r"agent/smtp/sasl(_\w+)?\.c"],
     r"jansson\.h": [r"agent/control/\w+\.[ch]", r"tools/\w+\.[ch]"],
-    r"curl/.*": [r"agent/helper/\w+\.[ch]"],
+    r"curl/.*": [r"agent/helper/fetch\.c"],
     r"seccomp\.h|linux/(landlock|seccomp|filter|audit)\.h": [r"agent/sandbox(_\w+)?\.[ch]"],
     r"idn2\.h": [r"agent/smtp/address\.c"],
     r"crypt\.h": [r"agent/helper/check\.c"],
