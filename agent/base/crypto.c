@@ -41,13 +41,18 @@ void crypto_sha256_free(struct crypto_sha256 *h)
 
 static gnutls_mac_algorithm_t mac_of(enum crypto_digest digest)
 {
-	return digest == CRYPTO_SHA256 ? GNUTLS_MAC_SHA256 : GNUTLS_MAC_SHA1;
+	switch (digest) {
+	case CRYPTO_SHA256: return GNUTLS_MAC_SHA256;
+	case CRYPTO_SHA1: return GNUTLS_MAC_SHA1;
+	case CRYPTO_SHA512: return GNUTLS_MAC_SHA512;
+	}
+	abort();
 }
 
 void crypto_hash(enum crypto_digest digest, struct span data, uint8_t *out)
 {
-	if (gnutls_hash_fast(digest == CRYPTO_SHA256 ? GNUTLS_DIG_SHA256 : GNUTLS_DIG_SHA1, data.data, data.len, out) !=
-	    0)
+	/* The library numbers a digest and the HMAC made of it alike. */
+	if (gnutls_hash_fast((gnutls_digest_algorithm_t)mac_of(digest), data.data, data.len, out) != 0)
 		abort();
 }
 

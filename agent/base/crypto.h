@@ -13,9 +13,9 @@
 
 #include "base/span.h"
 
-enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA1_LEN = 20 };
+enum { CRYPTO_SHA256_LEN = 32, CRYPTO_SHA1_LEN = 20, CRYPTO_SHA512_LEN = 64 };
 
-enum crypto_digest { CRYPTO_SHA256, CRYPTO_SHA1 };
+enum crypto_digest { CRYPTO_SHA256, CRYPTO_SHA1, CRYPTO_SHA512 };
 
 struct crypto_sha256;
 

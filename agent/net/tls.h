@@ -55,15 +55,16 @@ struct tls_demand {
 	const char
 		*check_name; /* another name to check (tls_name), or NULL; ".example.org": any name one or more labels
 	                            below it */
-	/* Further names, of which one may fit instead. */
+	/* Further names, of which one may fit instead; with a dot in front as above. */
 	const char *const *more_names;
 	size_t more_name_count;
 	/* DANE (RFC 7672): instead of the trust store one of these must match: usage 3 the leaf, whatever its names and
 	 * dates; usage 2 a certificate of the chain, which then is the only anchor for chain and names. Others are passed
-	 * over; none that is usable: nobody is proven. NULL: no DANE. */
+	 * over; none that is usable: nobody is proven. NULL: no DANE. With pins, both must fit. */
 	const struct tls_tlsa *tlsa;
 	size_t tlsa_count;
-	bool verify;             /* false: encrypted but unproven (opportunistic, or tls_verify = no) */
+	bool verify; /* false: encrypted but unproven (opportunistic, or tls_verify = no) */
+	bool only_notes; /* with `verify`: what would be refused is not, but the facts say so and why; for MTA-STS testing */
 	const char *ca_file;     /* NULL: the system's */
 	const char *const *pins; /* "sha256:HEX-or-base64" of the SPKI; one must match */
 	size_t pin_count;
@@ -94,13 +95,31 @@ const char *tls_error(const struct tls_session *tls);
 /* True when the failure was about the peer's certificate (name, chain, date, pin). */
 bool tls_is_certificate_error(const struct tls_session *tls);
 
+/* What is wrong with a peer's certificate; of several things the first of these. */
+enum tls_failure {
+	TLS_FAILURE_NONE,   /* nothing, or it is not about a certificate: the handshake itself */
+	TLS_FAILURE_ABSENT, /* it shows none that can be read */
+	TLS_FAILURE_DANE,   /* no TLSA record fits */
+	TLS_FAILURE_PIN,
+	TLS_FAILURE_EXPIRED,
+	TLS_FAILURE_NOT_YET, /* valid */
+	TLS_FAILURE_NAME,
+	TLS_FAILURE_REVOKED,
+	TLS_FAILURE_UNTRUSTED, /* issuer, signature, constraints, purpose */
+};
+enum tls_failure tls_failure(const struct tls_session *tls);
+/* The result type of RFC 8460, 4.3: "certificate-expired" …; NONE: "validation-failure". */
+const char *tls_failure_report(enum tls_failure failure);
+
 struct tls_facts {
 	char version[16]; /* "TLSv1.3" */
 	char cipher[64];  /* "AES-256-GCM" … */
 	bool verified;    /* chain and name, or pin, or DANE */
 	bool by_dane;     /* it was DANE */
 	bool resumed;
-	char peer[128]; /* subject name of the peer's certificate, or "" */
+	enum tls_failure failure; /* with `only_notes`: why it would have been refused */
+	char why[256];            /* the same for people; "" */
+	char peer[128];           /* subject name of the peer's certificate, or "" */
 	char user[256]; /* whom a client's certificate proves: its first mail address, else its common name, else (and
 			   always by a pin, whose holder could write anything) "sha256:" and 16 digits of its key; "" */
 };

@@ -62,6 +62,12 @@ static void digests_and_what_is_made_of_them_are_the_known_ones(void **state)
 	assert_string_equal(hex(out, 32), "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad");
 	crypto_hash(CRYPTO_SHA1, SPAN("abc"), out);
 	assert_string_equal(hex(out, 20), "a9993e364706816aba3e25717850c26c9cd0d89d");
+	crypto_hash(CRYPTO_SHA512, SPAN("abc"), out);
+	assert_string_equal(hex(out, 64), "ddaf35a193617abacc417349ae20413112e6fa4e89a97ea20a9eeee64b55d39a"
+					  "2192992a274fc1a836ba3c23a3feebbd454d4423643ce80e2a9ac94fa54ca49f");
+	crypto_hmac(CRYPTO_SHA512, SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
+	assert_string_equal(hex(out, 64), "164b7a7bfcf819e2e395fbe73b56e0a387bd64222e831fd610270cd7ea250554"
+					  "9758bf75c05a994a6d034f65f8f0e6fdcaeab1a34d4a6b4b636e070a38bce737");
 	crypto_hmac(CRYPTO_SHA1, SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
 	assert_string_equal(hex(out, 20), "effcdf6ae5eb2fa2d27416d5f184df9c259a7c79");
 	crypto_hmac(CRYPTO_SHA256, SPAN("Jefe"), SPAN("what do ya want for nothing?"), out);
