@@ -8,6 +8,7 @@
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/backoff.h"
+#include "route.h"
 
 struct lane *lane_new(const char *name, struct moment now)
 {
@@ -15,6 +16,8 @@ struct lane *lane_new(const char *name, struct moment now)
 
 	list_init(&lane->node);
 	lane->name = mem_strdup(name);
+	if (span_starts_fold(span_str(name), SPAN(ROUTE_MX)))
+		lane->domain = lane->name + sizeof ROUTE_MX - 1;
 	lane->limit = 1;
 	lane->look_boot_ms = INT64_MAX;
 	lane->bucket.tokens = -1; /* not known yet: lane_configure() fills it */

@@ -42,8 +42,13 @@ struct lane_bucket {
 struct lane {
 	struct list node; /* its owner's */
 	char *name;
-	const struct config_smarthost *host; /* of the owner's configuration; NULL: no longer configured */
-	bool is_local, needs_dns;            /* loopback or Unix socket; has a name to look up */
+	/* What an MX lane ("mx:example.org") is for, in lower case and A-labels, or an address literal with brackets: in
+	 * `name`, so it lives as long. NULL: a smart host's lane. */
+	const char *domain;
+	/* Of the owner's configuration; NULL: no longer configured, which no MX lane ever is. Of an MX lane it says how:
+	 * host->host is NULL. */
+	const struct config_smarthost *host;
+	bool is_local, needs_dns; /* loopback or Unix socket; has a name to look up */
 
 	enum traffic_trouble trouble;
 	bool is_parked;
