@@ -7,6 +7,7 @@
 #include "delivery/report.h"
 #include "delivery/settle.h"
 #include "log.h"
+#include "route.h"
 
 enum {
 	AGAIN_MS = 60 * 1000,          /* a report that could not be queued; recipients that were in flight */
@@ -75,10 +76,26 @@ static struct report *begin(struct bounce *b, struct queue_timer timer, bool is_
 	return report;
 }
 
-static enum dsn_action owed_action(const struct queue_rcpt *rcpt)
+/* Whatever smart host of the target took it, it lies in a mailbox now. */
+static bool is_last_hop(const struct config *config, const char *target)
+{
+	bool is_last = true;
+	struct buf name;
+
+	buf_init(&name, ROUTE_LANE_SIZE);
+	for (int place = 0; route_name(target, place, &name); place++) {
+		const struct config_smarthost *host = config_smarthost(config, buf_cstr(&name));
+
+		is_last = is_last && host && host->protocol == CONFIG_PROTOCOL_LMTP;
+	}
+	buf_fini(&name);
+	return is_last && target[0];
+}
+
+static enum dsn_action owed_action(const struct bounce *b, const struct queue_rcpt *rcpt)
 {
 	if (rcpt->state == QUEUE_RCPT_DELIVERED)
-		return DSN_RELAYED;
+		return is_last_hop(b->scheduler->config, rcpt->flow.target) ? DSN_DELIVERED : DSN_RELAYED;
 	return strncmp(rcpt->reply, SETTLE_EXPIRED, strlen(SETTLE_EXPIRED)) == 0 ? DSN_EXPIRED : DSN_FAILED;
 }
 
@@ -113,7 +130,7 @@ static bool collect_owed(struct bounce *b, struct report *report, struct queue_v
 			report->is_partial = true;
 			break;
 		}
-		report_add(report, envelope, &rcpt, owed_action(&rcpt));
+		report_add(report, envelope, &rcpt, owed_action(b, &rcpt));
 	}
 	return true;
 }

@@ -28,6 +28,7 @@ struct client_config terms_session(const struct config_smarthost *host)
 {
 	return (struct client_config){
 		.tls = level(host->tls),
+		.lmtp = host->protocol == CONFIG_PROTOCOL_LMTP,
 		.relay = true,
 		.tls_unproven = host->tls == CONFIG_TLS_OPPORTUNISTIC || !host->tls_verify,
 		.auth = mechanisms(host),

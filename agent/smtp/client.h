@@ -81,7 +81,7 @@ enum client_tls {
 struct client_config {
 	const char *ehlo_name; /* domain or address literal */
 	enum client_tls tls;
-	bool lmtp;         /* LHLO instead of EHLO, and one reply for each accepted recipient behind the end (RFC 2033) */
+	bool lmtp; /* LHLO instead of EHLO, and one reply for each accepted recipient behind the end (RFC 2033) */
 	bool tls_unproven; /* TLS here proves nothing of the peer: opportunistic, or a line of the configuration waives the
 	                      check; then no message that requires TLS is sent */
 	bool relay;        /* a smart host: refusals for want of authentication are the account's, not the message's */
