@@ -247,6 +247,7 @@ static void server_stop(struct server *s)
 
 static struct dns_addresses result;
 static struct dns_address result_list[64];
+static char result_name[256];
 static unsigned answers;
 static const char *servers[2];
 
@@ -257,6 +258,7 @@ static void on_done(void *arg, const struct dns_addresses *r)
 	result = *r;
 	memcpy(result_list, r->list, r->count * sizeof(*r->list));
 	result.list = result_list;
+	snprintf(result_name, sizeof(result_name), "%s", r->name);
 	answers++;
 }
 
@@ -544,6 +546,20 @@ static void aliases_are_followed_but_not_for_ever(void **state)
 	start(1, 0);
 	assert_int_equal(ask("mx.example.org"), DNS_OK);
 	assert_string_equal(addresses(), "192.0.2.1");
+	assert_string_equal(result_name, "c.cn");
+	one.asked = 0;
+	assert_int_equal(ask("mx.example.org"), DNS_OK); /* from the cache */
+	assert_int_equal(one.asked, 0);
+	assert_string_equal(result_name, "c.cn");
+	one.list_aaaa = "2001:db8::1";
+	one.list_a = "";
+	assert_int_equal(ask("v6.example.org"), DNS_OK);
+	assert_string_equal(result_name, "c.cn");
+	one.list_aaaa = "";
+	one.aliases = 0;
+	one.list_a = "192.0.2.1";
+	assert_int_equal(ask("Plain.example.org."), DNS_OK);
+	assert_string_equal(result_name, "plain.example.org");
 	one.aliases = -1;
 	assert_int_equal(ask("circle.example.org"), DNS_TEMPORARY);
 	assert_non_null(strstr(result.text, "circle"));
