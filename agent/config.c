@@ -142,22 +142,6 @@ static void set_defaults(struct config *config)
 	config->log_level = "info";
 }
 
-static void join_targets(struct config_load *load)
-{
-	for (size_t i = 0; i < load->config->route_count; i++) {
-		struct config_route *route = &load->config->routes[i];
-		struct buf text;
-
-		buf_init(&text, 1 << 20);
-		for (size_t k = 0; k < route->via.count; k++) {
-			buf_append_str(&text, k ? "," : "");
-			buf_append_str(&text, route->via.list[k]);
-		}
-		route->target = config_keep(load, buf_span(&text));
-		buf_fini(&text);
-	}
-}
-
 struct config *config_read(const char *file, struct buf *errors, struct buf *warnings, bool is_client,
 			   bool is_container)
 {
@@ -180,8 +164,8 @@ struct config *config_read(const char *file, struct buf *errors, struct buf *war
 		config_parse_pieces(&load);
 	}
 	config_paths_defaults(&load);
+	config_via_targets(&load);
 	config_check_all(&load);
-	join_targets(&load);
 	for (size_t i = 0; i < load.piece_count; i++)
 		mem_free(load.pieces[i].text);
 	mem_free(load.pieces);

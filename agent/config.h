@@ -208,6 +208,7 @@ struct config {
 	const char *file;       /* the main file, or "" for built-in defaults */
 	const char *hostname;   /* EHLO name: set, or the FQDN, or an address literal */
 	const char *postmaster; /* reports nobody else can get; "postmaster@HOSTNAME" by default */
+	bool has_postmaster;    /* the configuration names it: reports that cannot be delivered go there */
 	struct config_queue queue;
 	const char *control_socket;
 	struct config_trust trust;

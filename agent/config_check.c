@@ -245,5 +245,6 @@ void config_check_all(struct config_load *load)
 	if (load->is_incomplete)
 		return;
 	config_via_check(load);
+	config_mx_domains(load);
 	config_rules_check(load);
 }

@@ -92,28 +92,64 @@ static const struct config_key dns_keys[] = {
 
 #define BACKOFF(name_, type, field) KEY(#name_, SECTION, type, field, .section = SECTION_OF(name_, CONFIG_UNTITLED))
 
+/* A key that means something elsewhere; who writes it here is told why it does not. */
+#define REFUSED(text, reason)                                                  \
+	{                                                                      \
+		.name = (text), .kind = CONFIG_KIND_REFUSED, .words = (reason) \
+	}
+
+/* How mail gets to a host, whoever's it is. The first of the words of tls is that of CONFIG_TLS_NONE. */
+#define TRANSPORT_KEYS                                                                                                \
+	KEY("port", PORT, config_smarthost, port),                                                                    \
+		KEY("tls", CHOICE, config_smarthost, tls, .words = "none opportunistic starttls implicit dane"),      \
+		KEY("source", LIST, config_smarthost, source), KEY("proxy", PROXY, config_smarthost, proxy),          \
+		KEY("tls_verify", BOOL, config_smarthost, tls_verify), KEY("tls_ca", PATH, config_smarthost, tls_ca), \
+		KEY("tls_name", TEXT, config_smarthost, tls_name), KEY("tls_pins", LIST, config_smarthost, tls_pins), \
+		KEY("tls_certificate", PATH, config_smarthost, tls_certificate),                                      \
+		KEY("tls_key", PATH, config_smarthost, tls_key),                                                      \
+		KEY("tls_minimum", WORD, config_smarthost, tls_minimum, .words = "1.2 1.3 1.1 1.0"),                  \
+		KEY("connections", COUNT, config_smarthost, connections, BOUNDS(1, 1000)),                            \
+		KEY("rate", RATE, config_smarthost, rate),                                                            \
+		KEY("messages_per_connection", COUNT, config_smarthost, messages_per_connection, BOUNDS(1, 1000000)), \
+		KEY("recipients_per_message", COUNT, config_smarthost, recipients_per_message, BOUNDS(1, 100000)),    \
+		BACKOFF(reconnect, config_smarthost, reconnect), BACKOFF(timeouts, config_smarthost, timeouts)
+
 static const struct config_key smarthost_keys[] = {
 	KEY("host", TEXT, config_smarthost, host),
-	KEY("port", PORT, config_smarthost, port),
-	KEY("tls", CHOICE, config_smarthost, tls, .words = "none opportunistic starttls implicit"),
-	KEY("auth", AUTH, config_smarthost, auth, .words = "auto plain login none"),
+	KEY("protocol", CHOICE, config_smarthost, protocol, .words = "smtp lmtp"),
+	TRANSPORT_KEYS,
+	KEY("auth", AUTH, config_smarthost, auth,
+	    .words = "auto plain login cram-md5 scram scram-sha-1 scram-sha-256 scram-sha-1-plus scram-sha-256-plus "
+		     "external xoauth2 oauthbearer none"),
 	KEY("user", TEXT, config_smarthost, user),
 	KEY("secret_file", PATH, config_smarthost, secret_file),
 	KEY("secret_command", TEXT, config_smarthost, secret_command),
 	KEY("secret_credential", TEXT, config_smarthost, secret_credential),
-	KEY("tls_verify", BOOL, config_smarthost, tls_verify),
-	KEY("tls_ca", PATH, config_smarthost, tls_ca),
-	KEY("tls_name", TEXT, config_smarthost, tls_name),
-	KEY("tls_pins", LIST, config_smarthost, tls_pins),
-	KEY("tls_certificate", PATH, config_smarthost, tls_certificate),
-	KEY("tls_key", PATH, config_smarthost, tls_key),
-	KEY("tls_minimum", WORD, config_smarthost, tls_minimum, .words = "1.2 1.3 1.1 1.0"),
-	KEY("connections", COUNT, config_smarthost, connections, BOUNDS(1, 1000)),
-	KEY("rate", RATE, config_smarthost, rate),
-	KEY("messages_per_connection", COUNT, config_smarthost, messages_per_connection, BOUNDS(1, 1000000)),
-	KEY("recipients_per_message", COUNT, config_smarthost, recipients_per_message, BOUNDS(1, 100000)),
-	BACKOFF(reconnect, config_smarthost, reconnect),
-	BACKOFF(timeouts, config_smarthost, timeouts),
+	REFUSED("mta_sts", "its policies are about the MX of domains; tls = starttls proves a smart host"),
+	REFUSED("mta_sts_ca", "it is for mx and domain sections; a smart host's authorities are tls_ca"),
+	REFUSED("mta_sts_port", "it is for mx and domain sections"),
+};
+
+#define LOGIN_REFUSED "no password is told to the servers of strangers; a smarthost section has accounts"
+
+/* mx, and what sections of domains have beyond it: the same keys. */
+#define MX_KEYS                                                                                                        \
+	TRANSPORT_KEYS, KEY("mta_sts", BOOL, config_smarthost, mta_sts),                                               \
+		KEY("mta_sts_ca", PATH, config_smarthost, mta_sts_ca),                                                 \
+		KEY("mta_sts_port", PORT, config_smarthost, mta_sts_port),                                             \
+		REFUSED("host", "the hosts are the MX that DNS names; a smarthost section has a host of your own"),    \
+		REFUSED("protocol", "MX speak SMTP; a smarthost section can have protocol = lmtp"),                    \
+		REFUSED("auth", LOGIN_REFUSED), REFUSED("user", LOGIN_REFUSED), REFUSED("secret_file", LOGIN_REFUSED), \
+		REFUSED("secret_command", LOGIN_REFUSED), REFUSED("secret_credential", LOGIN_REFUSED)
+
+static const struct config_key mx_keys[] = { MX_KEYS };
+static const struct config_key domain_keys[] = { MX_KEYS };
+
+static const struct config_key tlsrpt_keys[] = {
+	KEY("send", BOOL, config_tlsrpt, send),
+	KEY("organization", TEXT, config_tlsrpt, organization),
+	KEY("contact", TEXT, config_tlsrpt, contact),
+	KEY("from", TEXT, config_tlsrpt, from),
 };
 
 static const struct config_key route_keys[] = {
@@ -171,12 +207,20 @@ static const struct config_key root_keys[] = {
 	BACKOFF(reconnect, config, reconnect),
 	BACKOFF(timeouts, config, timeouts),
 	WHOLE(dns, CONFIG_UNTITLED),
+	BACKOFF(tlsrpt, config, tlsrpt),
+	WHOLE(mx, CONFIG_MX),
+	WHOLE(domain, CONFIG_DOMAIN),
 	WHOLE(listener, CONFIG_LISTENER),
 	WHOLE(smarthost, CONFIG_SMARTHOST),
 	WHOLE(route, CONFIG_ROUTE),
 	WHOLE(submitter, CONFIG_SUBMITTER),
 	WHOLE(identity, CONFIG_IDENTITY),
 };
+
+bool config_keys_has_title(const struct config_section *section)
+{
+	return section->titled != CONFIG_UNTITLED && section->titled != CONFIG_MX;
+}
 
 const struct config_section *config_keys_root(void)
 {

@@ -7,8 +7,10 @@
  *     config_values  a value into its field
  *     config_address how hosts and networks are written
  *     config_check   what must fit together, and what is refused
- *     config_host    the same for smart hosts, mx and domains
+ *     config_host    the same for smart hosts
+ *     config_mx      the same for mx and domains
  *     config_via     the same for routes
+ *     config_proxy   how SOCKS proxies are written
  *     config_listener  the same for listeners
  *     config_open    the same for strangers: networks, proxies, containers
  *     config_rules   the same for the rules about submitters
@@ -105,7 +107,9 @@ enum config_kind {
 	CONFIG_KIND_BOOL,     /* bool */
 	CONFIG_KIND_WORD,     /* const char *, one of `words` */
 	CONFIG_KIND_CHOICE,   /* int (an enum), the place of the word in `words` */
-	CONFIG_KIND_AUTH,     /* uint32_t of CONFIG_AUTH_… */
+	CONFIG_KIND_AUTH,     /* uint32_t of CONFIG_AUTH_…; one word of `words`, or a list */
+	CONFIG_KIND_PROXY,    /* struct config_proxy */
+	CONFIG_KIND_REFUSED,  /* has no place here: `words` say why */
 	CONFIG_KIND_SECTION,  /* the keys of `section`, from `offset` on */
 };
 
@@ -120,6 +124,8 @@ struct config_key {
 
 enum config_titled {
 	CONFIG_UNTITLED,
+	CONFIG_MX, /* nor has this one a title, but defaults that come from other sections */
+	CONFIG_DOMAIN,
 	CONFIG_LISTENER,
 	CONFIG_SMARTHOST,
 	CONFIG_ROUTE,
@@ -135,6 +141,7 @@ struct config_section {
 };
 
 const struct config_section *config_keys_root(void);
+bool config_keys_has_title(const struct config_section *section);
 
 /* config_values: values (at least none: an empty list) of one key into its field in `object`. */
 void config_values_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
@@ -158,13 +165,28 @@ void config_check_backoff(struct config_load *load, const struct config_backoff 
 			  const struct config_at *begin);
 void config_check_all(struct config_load *load);
 
-/* config_host: smart hosts, mx and domains */
+/* config_host: smart hosts */
 /* What a smart host is when nothing was said about it; the configuration's reconnect and timeouts are known. */
 void config_host_defaults(const struct config *config, struct config_smarthost *out);
 void config_host_check(struct config_load *load, struct config_smarthost *host);
+/* What mx and domains have, too. `what` names the section, for people. */
+void config_host_transport(struct config_load *load, const struct config_smarthost *host, const char *what);
+const char *config_host_level(enum config_tls tls); /* "starttls" */
+
+/* config_mx */
+void config_mx_check(struct config_load *load, struct config_smarthost *mx);
+/* What it does not say itself is already that of mx. */
+void config_mx_domain(struct config_load *load, struct config_domain *domain);
+/* The domains together; all routes are known. */
+void config_mx_domains(struct config_load *load);
+
+/* config_proxy: "socks5://[USER[:PASSWORD]@]HOST:PORT", or "none". NULL, or what is wrong (without the password). */
+const char *config_proxy_read(struct config_load *load, const char *text, struct config_proxy *out);
 
 /* config_via */
 void config_via_route(struct config_load *load, struct config_route *route);
+/* Fills in what routes say in one text. */
+void config_via_targets(struct config_load *load);
 /* The routes together, and the places they lead to. */
 void config_via_check(struct config_load *load);
 

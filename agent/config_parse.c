@@ -64,6 +64,12 @@ static int noted(cfg_t *cfg, cfg_opt_t *opt)
 	return 0;
 }
 
+/* Those that are only there to be refused are told apart by this. */
+static int noted_refused(cfg_t *cfg, cfg_opt_t *opt)
+{
+	return noted(cfg, opt);
+}
+
 static void say_unknown(cfg_t *cfg, const struct config_at *at)
 {
 	const char *names[64], *nearest, *name = parse.unknown;
@@ -72,7 +78,8 @@ static void say_unknown(cfg_t *cfg, const struct config_at *at)
 	size_t count = 0;
 
 	for (cfg_opt_t *opt = cfg->opts; opt->name && count < 64; opt++)
-		names[count++] = opt->name;
+		if (opt->validcb != noted_refused)
+			names[count++] = opt->name;
 	if (!is_main)
 		snprintf(where, sizeof(where), " in %s%s%.60s%s", cfg->name, cfg->title ? " \"" : "",
 			 cfg->title ? cfg->title : "", cfg->title ? "\"" : "");
@@ -120,6 +127,12 @@ static void failed(cfg_t *cfg, const char *format, va_list args)
 	config_error(parse.load, &at, "%s%s%s", text, hint ? " - " : "", hint ? hint : "");
 }
 
+/* One word, or a list of them. */
+static bool is_list(const struct config_key *key)
+{
+	return key->kind == CONFIG_KIND_LIST || key->kind == CONFIG_KIND_AUTH || key->kind == CONFIG_KIND_REFUSED;
+}
+
 /* The library's table for one of ours, with the ones inside; the caller frees it with free_options(). */
 static cfg_opt_t *options(const struct config_section *section)
 {
@@ -130,13 +143,14 @@ static cfg_opt_t *options(const struct config_section *section)
 
 		if (key->kind == CONFIG_KIND_SECTION)
 			opts[i] = (cfg_opt_t)CFG_SEC(key->name, options(key->section),
-						     key->section->titled ? CFGF_MULTI | CFGF_TITLE : CFGF_NONE);
-		else if (key->kind == CONFIG_KIND_LIST)
+						     config_keys_has_title(key->section) ? CFGF_MULTI | CFGF_TITLE
+											 : CFGF_NONE);
+		else if (is_list(key))
 			opts[i] = (cfg_opt_t)CFG_STR_LIST(key->name, NULL, CFGF_NODEFAULT);
 		else
 			opts[i] = (cfg_opt_t)CFG_STR(key->name, NULL, CFGF_NODEFAULT);
 		if (key->kind != CONFIG_KIND_SECTION)
-			opts[i].validcb = noted;
+			opts[i].validcb = key->kind == CONFIG_KIND_REFUSED ? noted_refused : noted;
 	}
 	return opts;
 }
@@ -206,7 +220,7 @@ static void fill_key(cfg_t *cfg, const struct config_key *key, char *object, con
 	const char **values;
 
 	/* An empty list is given too, but calls no validator. */
-	if (!note && !(key->kind == CONFIG_KIND_LIST && opt->flags & CFGF_MODIFIED))
+	if (!note && !(is_list(key) && opt->flags & CFGF_MODIFIED))
 		return;
 	values = mem_calloc(opt->nvalues + 1, sizeof(*values));
 	for (unsigned i = 0; i < opt->nvalues; i++)
@@ -241,6 +255,25 @@ static void fill_smarthost(cfg_t *cfg, const struct config_section *section, str
 	config_host_check(parse.load, out);
 }
 
+static void fill_mx(cfg_t *cfg, const struct config_section *section, struct config_smarthost *out)
+{
+	out->at = begin_of(section->name, "");
+	out->reconnect = parse.load->config->reconnect;
+	out->timeouts = parse.load->config->timeouts;
+	fill(cfg, section, (char *)out, &out->at);
+	config_mx_check(parse.load, out);
+}
+
+static void fill_domain(cfg_t *cfg, const struct config_section *section, struct config_domain *out)
+{
+	out->at = begin_of(section->name, cfg->title);
+	out->pattern = config_keep(parse.load, span_str(cfg->title));
+	out->mx = parse.load->config->mx;
+	out->mx.at = out->at;
+	fill(cfg, section, (char *)&out->mx, &out->at);
+	config_mx_domain(parse.load, out);
+}
+
 static void fill_route(cfg_t *cfg, const struct config_section *section, struct config_route *out)
 {
 	out->at = begin_of(section->name, cfg->title);
@@ -273,7 +306,12 @@ static void fill_titled(cfg_t *cfg, const struct config_section *section)
 	unsigned count = cfg_size(cfg, section->name);
 
 	switch (section->titled) {
-	case CONFIG_UNTITLED: break;
+	case CONFIG_UNTITLED:
+	case CONFIG_MX: break;
+	case CONFIG_DOMAIN:
+		config->domains = config_alloc(parse.load, count, sizeof(*config->domains));
+		config->domain_count = count;
+		break;
 	case CONFIG_LISTENER:
 		config->listeners = config_alloc(parse.load, count, sizeof(*config->listeners));
 		config->listener_count = count;
@@ -299,7 +337,9 @@ static void fill_titled(cfg_t *cfg, const struct config_section *section)
 		cfg_t *inner = cfg_getnsec(cfg, section->name, i);
 
 		switch (section->titled) {
-		case CONFIG_UNTITLED: break;
+		case CONFIG_UNTITLED:
+		case CONFIG_MX: break;
+		case CONFIG_DOMAIN: fill_domain(inner, section, &config->domains[i]); break;
 		case CONFIG_LISTENER: fill_listener(inner, section, &config->listeners[i]); break;
 		case CONFIG_SMARTHOST: fill_smarthost(inner, section, &config->smarthosts[i]); break;
 		case CONFIG_ROUTE: fill_route(inner, section, &config->routes[i]); break;
@@ -318,15 +358,19 @@ static void fill(cfg_t *cfg, const struct config_section *section, char *object,
 	for (size_t i = 0; i < section->count; i++) {
 		const struct config_key *key = &section->keys[i];
 
-		if (key->kind != CONFIG_KIND_SECTION || key->section->titled)
+		if (key->kind != CONFIG_KIND_SECTION || config_keys_has_title(key->section))
 			continue;
+		if (key->section->titled == CONFIG_MX) {
+			fill_mx(cfg_getsec(cfg, key->name), key->section, &parse.load->config->mx);
+			continue;
+		}
 		/* An object inside another is told apart by its address: that of the section's first field. */
 		struct config_at at = object == (char *)parse.load->config ? begin_of(key->name, "") : *begin;
 
 		fill(cfg_getsec(cfg, key->name), key->section, object + key->offset, &at);
 	}
 	for (size_t i = 0; i < section->count; i++)
-		if (section->keys[i].kind == CONFIG_KIND_SECTION && section->keys[i].section->titled)
+		if (section->keys[i].kind == CONFIG_KIND_SECTION && config_keys_has_title(section->keys[i].section))
 			fill_titled(cfg, section->keys[i].section);
 }
 

@@ -119,8 +119,15 @@ void config_paths_defaults(struct config_load *load)
 			own[0] = '\0';
 		config->hostname = config_paths_hostname(load, own, "/etc/hosts");
 	}
+	config->has_postmaster = config->postmaster;
 	if (!config->postmaster)
 		config->postmaster = config_format(load, "postmaster@%s", config->hostname);
+	if (!config->tlsrpt.organization)
+		config->tlsrpt.organization = config->hostname;
+	if (!config->tlsrpt.contact)
+		config->tlsrpt.contact = config->postmaster;
+	if (!config->tlsrpt.from)
+		config->tlsrpt.from = config->tlsrpt.contact;
 }
 
 static bool is_full_name(struct span name)

@@ -194,20 +194,8 @@ static enum verdict set_choice(struct config_load *load, const struct config_key
 }
 _Static_assert(sizeof(enum config_tls) == sizeof(int) && sizeof(enum config_bare) == sizeof(int) &&
 		       sizeof(enum config_login) == sizeof(int) && sizeof(enum config_privacy) == sizeof(int) &&
-		       sizeof(enum config_original) == sizeof(int),
+		       sizeof(enum config_original) == sizeof(int) && sizeof(enum config_protocol) == sizeof(int),
 	       "enums are ints");
-
-static enum verdict set_auth(struct config_load *load, const struct config_key *key, void *field, const char *value)
-{
-	static const uint32_t sets[] = { CONFIG_AUTH_ANY, CONFIG_AUTH_PLAIN, CONFIG_AUTH_LOGIN, 0 };
-	int place = word_place(key->words, value);
-
-	(void)load;
-	if (place < 0)
-		return VALUE_BAD;
-	*(uint32_t *)field = sets[place];
-	return VALUE_OK;
-}
 
 static const struct {
 	setter *set;
@@ -226,25 +214,27 @@ static const struct {
 	[CONFIG_KIND_BOOL] = { set_bool, "yes or no" },
 	[CONFIG_KIND_WORD] = { set_word, NULL },
 	[CONFIG_KIND_CHOICE] = { set_choice, NULL },
-	[CONFIG_KIND_AUTH] = { set_auth, NULL },
+	[CONFIG_KIND_AUTH] = { NULL, NULL },
+	[CONFIG_KIND_PROXY] = { NULL, NULL },
+	[CONFIG_KIND_REFUSED] = { NULL, NULL },
 	[CONFIG_KIND_SECTION] = { NULL, NULL },
 };
 
 static void say_words(struct config_load *load, const struct config_key *key, const struct config_at *at,
 		      const char *value)
 {
-	const char *names[8], *nearest;
+	const char *names[16], *nearest;
 	char *copy = mem_strdup(key->words), *rest = copy, *word;
 	size_t count = 0;
 
-	while ((word = strsep(&rest, " ")) && count < 8)
+	while ((word = strsep(&rest, " ")) && count < 16)
 		if (*word != '-')
 			names[count++] = word;
 	nearest = config_nearest(value, names, count);
 	if (nearest) {
 		config_error(load, at, "%s = \"%s\" is not known - did you mean %s?", key->name, value, nearest);
 	} else {
-		char list[128] = "";
+		char list[256] = "";
 
 		for (size_t i = 0; i < count; i++)
 			snprintf(list + strlen(list), sizeof(list) - strlen(list), "%s%s",
@@ -271,6 +261,60 @@ static void set_list(struct config_load *load, struct config_strings *out, const
 	}
 }
 
+/* The mechanisms together; false: one is unknown, or "none" is not alone. */
+static bool set_auth(struct config_load *load, uint32_t *out, const struct config_key *key, const struct config_at *at,
+		     const char *const *values, size_t count)
+{
+	static const uint32_t sets[] = {
+		CONFIG_AUTH_ANY,
+		CONFIG_AUTH_PLAIN,
+		CONFIG_AUTH_LOGIN,
+		CONFIG_AUTH_CRAM_MD5,
+		CONFIG_AUTH_SCRAM,
+		CONFIG_AUTH_SCRAM_SHA1,
+		CONFIG_AUTH_SCRAM_SHA256,
+		CONFIG_AUTH_SCRAM_SHA1_PLUS,
+		CONFIG_AUTH_SCRAM_SHA256_PLUS,
+		CONFIG_AUTH_EXTERNAL,
+		CONFIG_AUTH_XOAUTH2,
+		CONFIG_AUTH_OAUTHBEARER,
+		0,
+	};
+	bool is_good = count > 0;
+	uint32_t all = 0;
+
+	if (!count)
+		config_error(load, at, "%s = {}: an empty list allows no mechanism - name one, or write none",
+			     key->name);
+	for (size_t i = 0; i < count; i++) {
+		int place = is_clean(values[i]) ? word_place(key->words, values[i]) : -1;
+
+		if (place >= 0 && !sets[place] && count > 1) {
+			config_error(load, at, "%s: none beside others - remove it, or the others", key->name);
+			is_good = false;
+		} else if (place >= 0) {
+			all |= sets[place];
+		} else {
+			say_words(load, key, at, is_clean(values[i]) ? values[i] : "?");
+			is_good = false;
+		}
+	}
+	if (is_good)
+		*out = all;
+	return is_good;
+}
+
+static bool set_proxy(struct config_load *load, struct config_proxy *out, const struct config_key *key,
+		      const struct config_at *at, const char *value)
+{
+	const char *wrong = config_proxy_read(load, value, out);
+
+	if (wrong)
+		config_error(load, at, "%s is not understood: %s - as in \"socks5://127.0.0.1:9050\", or \"none\"",
+			     key->name, wrong);
+	return !wrong;
+}
+
 static bool set_one(struct config_load *load, void *field, const struct config_key *key, const struct config_at *at,
 		    const char *value)
 {
@@ -290,14 +334,30 @@ static bool set_one(struct config_load *load, void *field, const struct config_k
 	return verdict == VALUE_OK;
 }
 
+static bool set(struct config_load *load, void *field, const struct config_key *key, const struct config_at *at,
+		const char *const *values, size_t count)
+{
+	if (key->kind == CONFIG_KIND_LIST) {
+		set_list(load, field, key, at, values, count);
+		return true;
+	}
+	if (key->kind == CONFIG_KIND_REFUSED) {
+		config_error(load, at, "%s has no place here: %s - remove it", key->name, key->words);
+		return false;
+	}
+	if (key->kind == CONFIG_KIND_AUTH)
+		return set_auth(load, field, key, at, values, count);
+	if (key->kind == CONFIG_KIND_PROXY)
+		return count && set_proxy(load, field, key, at, values[0]);
+	return count && set_one(load, field, key, at, values[0]);
+}
+
 void config_values_set(struct config_load *load, void *object, const struct config_key *key, struct config_at at,
 		       const char *const *values, size_t count)
 {
 	void *field = (char *)object + key->offset;
 
-	if (key->kind == CONFIG_KIND_LIST)
-		set_list(load, field, key, &at, values, count);
-	else if (!count || !set_one(load, field, key, &at, values[0]))
+	if (!set(load, field, key, &at, values, count))
 		return; /* a key with a bad value counts as not given, or more errors would follow from it */
 	load->given = mem_realloc(load->given, load->given_count + 1, sizeof(*load->given));
 	load->given[load->given_count++] = (struct config_given){ object, key->name, at };
