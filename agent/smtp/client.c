@@ -26,6 +26,7 @@ struct client *client_new(const struct client_config *config, int64_t now_ms)
 	c->config = *config;
 	c->config.ehlo_name = mem_strdup(config->ehlo_name);
 	c->config.user = mem_strdup(config->user ? config->user : "");
+	c->config.host = config->host ? mem_strdup(config->host) : NULL;
 	c->config.secret = span_of(mem_dup(config->secret.data, config->secret.len), config->secret.len);
 	c->config.greeting_ms = config->greeting_ms ? config->greeting_ms : GREETING_MS;
 	c->config.command_ms = config->command_ms ? config->command_ms : COMMAND_MS;
@@ -64,6 +65,7 @@ void client_free(struct client *c)
 	buf_fini(&c->words);
 	mem_free((char *)c->config.ehlo_name);
 	mem_free((char *)c->config.user);
+	mem_free((char *)c->config.host);
 	mem_wipe_free((char *)c->config.secret.data, c->config.secret.len);
 	mem_free(c);
 }
@@ -283,6 +285,12 @@ void client_eof(struct client *c, struct span why, int64_t now_ms)
 	else
 		client_state_lose(c, CLIENT_STATE_GONE, why.len ? why : SPAN("the server closed the connection"),
 				  now_ms);
+}
+
+void client_channel_binding(struct client *c, const uint8_t binding[CLIENT_BINDING_LEN])
+{
+	memcpy(c->binding, binding, sizeof(c->binding));
+	c->has_binding = true;
 }
 
 void client_tls_started(struct client *c, bool authentic, int64_t now_ms)

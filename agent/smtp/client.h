@@ -86,8 +86,11 @@ struct client_config {
 	                      check; then no message that requires TLS is sent */
 	bool relay;        /* a smart host: refusals for want of authentication are the account's, not the message's */
 	unsigned auth;     /* mechanisms allowed, SASL_BIT() of smtp/sasl.h; 0: no AUTH */
+	bool auth_in_clear; /* those that only answer challenges may also be used without proven TLS */
 	const char *user;
 	struct span secret;
+	const char *host; /* as configured, and its port: said by OAUTHBEARER; NULL and 0: unsaid */
+	uint16_t port;
 	bool pipelining;      /* use PIPELINING where offered; false for a host that once raised doubts */
 	bool pipeline_next;   /* the next envelope may travel behind a final dot; needs pipelining */
 	uint32_t chunk_bytes; /* of a BDAT chunk at most; 0: CLIENT_CHUNK_MAX */
@@ -228,6 +231,10 @@ int64_t client_deadline(const struct client *c);
 void client_feed(struct client *c, struct span bytes, int64_t now_ms);
 /* The connection ended; `why` for people, e.g. "connection reset by peer"; empty: closed by the server. */
 void client_eof(struct client *c, struct span why, int64_t now_ms);
+/* Before client_tls_started(): what binds AUTH to this TLS connection, CLIENT_BINDING_LEN bytes of tls-exporter
+ * (RFC 9266), copied. Not for TLS 1.2, where servers of SCRAM-…-PLUS expect tls-unique. */
+enum { CLIENT_BINDING_LEN = 32 };
+void client_channel_binding(struct client *c, const uint8_t binding[CLIENT_BINDING_LEN]);
 /* The answer to START_TLS. `authentic`: the peer is who the configuration says, or a line of it waives the check;
  * a secret is sent only then. */
 void client_tls_started(struct client *c, bool authentic, int64_t now_ms);

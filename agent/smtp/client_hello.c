@@ -1,9 +1,9 @@
 #include "smtp/client_hello.h"
 
 #include "base/text.h"
-#include "smtp/verdict.h"
+#include "smtp/client_auth.h"
 
-enum { PEER_TEXT_MAX = 256, AUTH_MAX = 32 * 1024 };
+enum { PEER_TEXT_MAX = 256 };
 
 static void say_hello(struct client *c, enum client_state state)
 {
@@ -30,63 +30,6 @@ static struct span keep_text(struct buf *buf, const struct reply *reply)
 	return buf_span(buf);
 }
 
-/* Writes the response to a challenge, the first one in the AUTH command itself where the mechanism allows. */
-static void write_response(struct client *c, struct span challenge, int64_t now_ms)
-{
-	enum sasl_verdict verdict = SASL_MORE;
-	bool begins = c->state != CLIENT_STATE_AUTH;
-
-	c->is_secret = true;
-	/* Room for all of it beforehand, so that no outgrown copy stays behind in freed memory. */
-	buf_reserve(&c->out, AUTH_MAX);
-	if (begins) {
-		client_state_enter(c, CLIENT_STATE_AUTH);
-		buf_printf(&c->out, "AUTH %s", sasl_name(c->mechanism));
-		if (sasl_is_client_first(c->mechanism))
-			buf_append_char(&c->out, ' ');
-	}
-	if (!begins || sasl_is_client_first(c->mechanism))
-		verdict = sasl_step(c->sasl, challenge, &c->out);
-	if (verdict == SASL_BAD) {
-		client_state_fail_saying(c, CLIENT_LANE, "the server's challenge makes no sense", false, now_ms);
-		return;
-	}
-	buf_append_str(&c->out, "\r\n");
-	c->sasl_is_done = verdict == SASL_DONE;
-}
-
-static void begin_auth(struct client *c, int64_t now_ms)
-{
-	bool offers = c->offer.extensions & EHLO_BIT(EHLO_AUTH);
-
-	if (c->config.auth == 0) {
-		client_state_enter(c, CLIENT_STATE_OPEN);
-		return;
-	}
-	c->mechanism = sasl_choose(c->offer.auth, c->config.auth);
-	/* In clear text anybody may have written the offer. Where clear text was configured it is a mistake there. */
-	if (!(c->is_tls && c->is_authentic) && (c->mechanism == SASL_NONE || sasl_is_plain(c->mechanism))) {
-		client_state_fail_saying(c, c->config.tls == CLIENT_TLS_NONE ? CLIENT_PARKED : CLIENT_LANE,
-					 "the connection is not protected: the password was not sent", true, now_ms);
-		return;
-	}
-	if (c->mechanism == SASL_NONE) {
-		client_state_fail_saying(c, CLIENT_PARKED,
-					 offers ? "the server offers no AUTH mechanism that is allowed and known here"
-						: "the server does not offer AUTH",
-					 true, now_ms);
-		return;
-	}
-	c->sasl = sasl_new(c->mechanism, span_str(c->config.user), c->config.secret);
-	if (!c->sasl) {
-		client_state_fail_saying(c, CLIENT_PARKED,
-					 "the user name or the password is empty, too long or holds a NUL byte", true,
-					 now_ms);
-		return;
-	}
-	write_response(c, SPAN(""), now_ms);
-}
-
 static void after_hello(struct client *c, int64_t now_ms)
 {
 	bool offers = c->offer.extensions & EHLO_BIT(EHLO_STARTTLS);
@@ -98,7 +41,7 @@ static void after_hello(struct client *c, int64_t now_ms)
 		client_state_fail_saying(c, CLIENT_LANE, "the server does not offer STARTTLS, and TLS is required",
 					 true, now_ms);
 	} else {
-		begin_auth(c, now_ms);
+		client_auth_begin(c, now_ms);
 	}
 }
 
@@ -152,40 +95,7 @@ static void on_starttls(struct client *c, const struct reply *reply, int64_t now
 	} else if (is_tls_promised(c) || reply->code == 421) {
 		client_state_fail(c, CLIENT_LANE, reply, reply->code != 421, now_ms);
 	} else {
-		begin_auth(c, now_ms);
-	}
-}
-
-static void on_auth(struct client *c, const struct reply *reply, int64_t now_ms)
-{
-	/* Whoever has a name and a password has an account. */
-	struct verdict_context context = { .relay = true };
-	bool politely = reply->code != 421;
-
-	if (reply->code == 334) {
-		write_response(c, first_line(reply), now_ms);
-		return;
-	}
-	switch (verdict_of(CLIENT_AT_AUTH, reply, context)) {
-	case VERDICT_OK:
-		if (!c->sasl_is_done) {
-			client_state_doubt(c, "the server accepted before the AUTH exchange was complete", now_ms);
-			return;
-		}
-		sasl_free(c->sasl);
-		c->sasl = NULL;
-		c->peer.auth_used = sasl_name(c->mechanism);
-		client_state_enter(c, CLIENT_STATE_OPEN);
-		return;
-	case VERDICT_PARKED: client_state_fail(c, CLIENT_PARKED, reply, politely, now_ms); return;
-	case VERDICT_THROTTLED: client_state_fail(c, CLIENT_THROTTLED, reply, politely, now_ms); return;
-	case VERDICT_SENSELESS: client_state_doubt(c, "the server's reply does not belong to AUTH", now_ms); return;
-	case VERDICT_CLOSING:
-	case VERDICT_LANE:
-	case VERDICT_TEMPORARY:
-	case VERDICT_PERMANENT:
-	case VERDICT_TOO_MANY:
-	case VERDICT_SEQUENCE: client_state_fail(c, CLIENT_LANE, reply, politely, now_ms); return;
+		client_auth_begin(c, now_ms);
 	}
 }
 
@@ -196,7 +106,7 @@ void client_hello_reply(struct client *c, const struct reply *reply, int64_t now
 	case CLIENT_STATE_EHLO:
 	case CLIENT_STATE_HELO: on_hello(c, reply, now_ms); break;
 	case CLIENT_STATE_STARTTLS: on_starttls(c, reply, now_ms); break;
-	case CLIENT_STATE_AUTH: on_auth(c, reply, now_ms); break;
+	case CLIENT_STATE_AUTH: client_auth_reply(c, reply, now_ms); break;
 	case CLIENT_STATE_TLS:
 	case CLIENT_STATE_OPEN:
 	case CLIENT_STATE_QUIT:

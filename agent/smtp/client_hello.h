@@ -1,8 +1,8 @@
 /*
- * client_hello - a client's session until it is open: greeting, EHLO or HELO, STARTTLS, AUTH.
+ * client_hello - a client's session until it is open: greeting, EHLO or HELO, STARTTLS; AUTH is client_auth's.
  *
  * Owns:    nothing; works on a struct client.
- * Never:   goes on in clear text where TLS is promised; writes a secret to a connection that is not protected.
+ * Never:   goes on in clear text where TLS is promised.
  * Threads: any, one session per thread.
  */
 #ifndef SMTP_CLIENT_HELLO_H

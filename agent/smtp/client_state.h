@@ -1,6 +1,6 @@
 /*
- * client_state - the inside of a client's session: its state, its waits and its end. Shared by client.c, client_hello.c
- *                and client_mail.c; nobody else includes it.
+ * client_state - the inside of a client's session: its state, its waits and its end. Shared by client.c, client_hello.c,
+ *                client_auth.c and client_mail.c; nobody else includes it.
  *
  * Owns:    see client.h.
  * Threads: any, one session per thread.
@@ -56,7 +56,10 @@ struct client {
 	bool is_greeted, is_tls, is_authentic, tls_is_asked;
 	struct sasl *sasl;
 	enum sasl_mechanism mechanism;
-	bool sasl_is_done;
+	unsigned auth_tried;       /* SASL_BIT() */
+	struct span auth_response; /* sasl's: waits to be asked for, with auth_waits */
+	bool sasl_is_done, auth_waits, has_binding;
+	uint8_t binding[SASL_BINDING_LEN];
 
 	struct transaction slots[2];
 	size_t first;      /* which of them is the older */

@@ -5,24 +5,49 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "smtp/sasl_oauth.h"
+#include "smtp/sasl_scram.h"
 
-enum { CHALLENGE_MAX = 12288, SECRET_MAX = 8192 };
+enum { MESSAGE_MAX = 20 * 1024, RESPONSE_MAX = 28 * 1024, REASON_MAX = 200 };
+
+static enum sasl_verdict step_library(struct sasl *s, struct span challenge);
+static enum sasl_verdict step_scram(struct sasl *s, struct span challenge);
+static enum sasl_verdict step_oauth(struct sasl *s, struct span challenge);
 
 static const struct row {
-	struct span name; /* as in the EHLO reply and towards the library */
+	struct span name;  /* as in the EHLO reply and towards the library */
+	unsigned messages; /* of ours at most: what a server may make us say */
 	bool plain, client_first;
+	enum sasl_verdict (*step)(struct sasl *s, struct span challenge);
 } rows[] = {
-	[SASL_PLAIN] = { { "PLAIN", 5 }, .plain = true, .client_first = true },
-	[SASL_LOGIN] = { { "LOGIN", 5 }, .plain = true },
+	[SASL_EXTERNAL] = { { "EXTERNAL", 8 }, 1, .client_first = true, .step = step_library },
+	[SASL_SCRAM_SHA_256_PLUS] = { { "SCRAM-SHA-256-PLUS", 18 }, 3, .client_first = true, .step = step_scram },
+	[SASL_SCRAM_SHA_1_PLUS] = { { "SCRAM-SHA-1-PLUS", 16 }, 3, .client_first = true, .step = step_scram },
+	[SASL_SCRAM_SHA_256] = { { "SCRAM-SHA-256", 13 }, 3, .client_first = true, .step = step_scram },
+	[SASL_SCRAM_SHA_1] = { { "SCRAM-SHA-1", 11 }, 3, .client_first = true, .step = step_scram },
+	[SASL_OAUTHBEARER] = { { "OAUTHBEARER", 11 }, 2, .plain = true, .client_first = true, .step = step_oauth },
+	[SASL_XOAUTH2] = { { "XOAUTH2", 7 }, 2, .plain = true, .client_first = true, .step = step_oauth },
+	[SASL_PLAIN] = { { "PLAIN", 5 }, 1, .plain = true, .client_first = true, .step = step_library },
+	[SASL_LOGIN] = { { "LOGIN", 5 }, 2, .plain = true, .step = step_library },
+	[SASL_CRAM_MD5] = { { "CRAM-MD5", 8 }, 1, .step = step_library },
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == SASL_NONE, "a row for each mechanism");
 
 struct sasl {
+	enum sasl_mechanism mechanism;
 	Gsasl *library;
 	Gsasl_session *session;
-	enum sasl_mechanism mechanism;
-	bool begun, done;
+	char *user, *secret, *host;
+	size_t secret_len;
+	uint16_t port;
+	unsigned messages; /* of ours so far */
+	bool is_over, is_refused;
+	struct buf response, said; /* in base64: the last, and the one before it */
+	struct buf reason;
+	const char *why;
 };
+
+/* ---------------------------------------------------------------- names */
 
 const char *sasl_name(enum sasl_mechanism mechanism)
 {
@@ -57,26 +82,99 @@ bool sasl_is_client_first(enum sasl_mechanism mechanism)
 	return mechanism < SASL_NONE && rows[mechanism].client_first;
 }
 
-/* Neither mechanism can carry a NUL: PLAIN parts its fields with it, and names are C strings to the library. */
-static bool can_be_sent(struct span s)
+/* ---------------------------------------------------------------- what can be said */
+
+/* No mechanism can carry a NUL: PLAIN parts its fields with it, and names are C strings to the library. */
+static bool is_text(struct span s)
 {
-	return s.len > 0 && s.len <= SECRET_MAX && !memchr(s.data, '\0', s.len);
+	return s.len > 0 && s.len <= SASL_SECRET_MAX && span_find(s, '\0') == s.len;
 }
 
-struct sasl *sasl_new(enum sasl_mechanism mechanism, struct span user, struct span secret)
+static bool can_be_prepared(const char *text)
+{
+	char *prepared = NULL;
+	bool good = gsasl_saslprep(text, GSASL_ALLOW_UNASSIGNED, &prepared, NULL) == GSASL_OK && *prepared;
+
+	if (prepared) {
+		explicit_bzero(prepared, strlen(prepared));
+		gsasl_free(prepared);
+	}
+	return good;
+}
+
+static bool can_be_sent(const struct sasl *s, const struct sasl_setup *setup)
+{
+	if (s->mechanism == SASL_EXTERNAL)
+		return setup->user.len == 0 || sasl_oauth_is_user(setup->user);
+	if (!is_text(setup->user) || !is_text(setup->secret))
+		return false;
+	if (s->mechanism == SASL_OAUTHBEARER || s->mechanism == SASL_XOAUTH2)
+		return sasl_oauth_is_user(setup->user) && sasl_oauth_is_token(setup->secret);
+	if (SASL_BIT(s->mechanism) & SASL_PLUS && setup->binding.len != SASL_BINDING_LEN)
+		return false;
+	return !(SASL_BIT(s->mechanism) & SASL_CHALLENGED) || (can_be_prepared(s->user) && can_be_prepared(s->secret));
+}
+
+/* ---------------------------------------------------------------- life */
+
+static bool set(struct sasl *s, Gsasl_property property, const char *value)
+{
+	return gsasl_property_set(s->session, property, value) == GSASL_OK;
+}
+
+/* With a binding at hand the library says so also without -PLUS. */
+static bool set_binding(struct sasl *s, const struct sasl_setup *setup)
+{
+	bool is_said = SASL_BIT(s->mechanism) & SASL_PLUS || setup->could_have_bound;
+	struct buf text;
+	bool good;
+
+	if (!setup->binding.len || !is_said || !(SASL_BIT(s->mechanism) & SASL_CHALLENGED) ||
+	    s->mechanism == SASL_CRAM_MD5)
+		return true;
+	buf_init(&text, 256);
+	good = text_base64_encode(&text, setup->binding) && set(s, GSASL_CB_TLS_EXPORTER, buf_cstr(&text));
+	buf_fini(&text);
+	return good;
+}
+
+static bool start_library(struct sasl *s, const struct sasl_setup *setup)
+{
+	/* A library context for each exchange: it costs microseconds and nothing outlives the exchange. */
+	if (gsasl_init(&s->library) != GSASL_OK) {
+		s->library = NULL;
+		return false;
+	}
+	if (gsasl_client_start(s->library, sasl_name(s->mechanism), &s->session) != GSASL_OK) {
+		s->session = NULL;
+		return false;
+	}
+	if (s->mechanism == SASL_EXTERNAL)
+		return !setup->user.len || set(s, GSASL_AUTHZID, s->user);
+	return set(s, GSASL_AUTHID, s->user) && set(s, GSASL_PASSWORD, s->secret) && set_binding(s, setup);
+}
+
+struct sasl *sasl_new(const struct sasl_setup *setup)
 {
 	struct sasl *s;
 
-	if (mechanism >= SASL_NONE || !can_be_sent(user) || !can_be_sent(secret))
+	if (setup->mechanism >= SASL_NONE)
 		return NULL;
 	s = MEM_NEW(struct sasl);
-	s->mechanism = mechanism;
-	/* A library context for each exchange: it costs microseconds and nothing outlives the exchange. */
-	if (gsasl_init(&s->library) != GSASL_OK)
-		s->library = NULL;
-	if (!s->library || gsasl_client_start(s->library, rows[mechanism].name.data, &s->session) != GSASL_OK ||
-	    gsasl_property_set_raw(s->session, GSASL_AUTHID, user.data, user.len) != GSASL_OK ||
-	    gsasl_property_set_raw(s->session, GSASL_PASSWORD, secret.data, secret.len) != GSASL_OK) {
+	s->mechanism = setup->mechanism;
+	s->user = mem_span_dup(setup->user);
+	s->secret = mem_span_dup(setup->secret);
+	s->secret_len = setup->secret.len;
+	s->host = setup->host ? mem_strdup(setup->host) : NULL;
+	s->port = setup->port;
+	s->why = "";
+	buf_init(&s->response, RESPONSE_MAX);
+	buf_init(&s->said, RESPONSE_MAX);
+	buf_init(&s->reason, REASON_MAX);
+	/* Room for all of it beforehand, so that no outgrown copy stays behind in freed memory. */
+	buf_reserve(&s->response, RESPONSE_MAX);
+	buf_reserve(&s->said, RESPONSE_MAX);
+	if (!can_be_sent(s, setup) || (rows[s->mechanism].step != step_oauth && !start_library(s, setup))) {
 		sasl_free(s);
 		return NULL;
 	}
@@ -86,7 +184,7 @@ struct sasl *sasl_new(enum sasl_mechanism mechanism, struct span user, struct sp
 /* The library frees its copy without wiping it; the address it hands out is that copy. */
 static void wipe_property(Gsasl_session *session, Gsasl_property property)
 {
-	char *copy = (char *)gsasl_property_fast(session, property);
+	char *copy = (char *)(uintptr_t)gsasl_property_fast(session, property);
 
 	if (copy)
 		explicit_bzero(copy, strlen(copy));
@@ -94,55 +192,181 @@ static void wipe_property(Gsasl_session *session, Gsasl_property property)
 
 void sasl_free(struct sasl *s)
 {
+	static const Gsasl_property secrets[] = { GSASL_AUTHID, GSASL_PASSWORD, GSASL_SCRAM_SALTED_PASSWORD,
+						  GSASL_SCRAM_SERVERKEY, GSASL_SCRAM_STOREDKEY };
+
 	if (!s)
 		return;
-	if (s->session) {
-		wipe_property(s->session, GSASL_AUTHID);
-		wipe_property(s->session, GSASL_PASSWORD);
+	for (size_t i = 0; s->session && i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		wipe_property(s->session, secrets[i]);
+	if (s->session)
 		gsasl_finish(s->session);
-	}
 	if (s->library)
 		gsasl_done(s->library);
+	mem_wipe_free(s->secret, s->secret_len);
+	mem_free(s->user);
+	mem_free(s->host);
+	buf_wipe(&s->response);
+	buf_wipe(&s->said);
+	buf_fini(&s->reason);
 	mem_free(s);
 }
 
-/* The library counts the steps of a mechanism; the first response of a client-first one stands in the AUTH command. */
-static enum sasl_verdict respond(struct sasl *s, struct span challenge, struct buf *out)
+/* ---------------------------------------------------------------- steps */
+
+static enum sasl_verdict give_up(struct sasl *s, const char *why)
+{
+	s->is_over = true;
+	s->why = why;
+	return SASL_BAD;
+}
+
+static enum sasl_verdict refused(struct sasl *s, struct span reason, const char *response)
+{
+	struct buf text;
+
+	s->is_refused = true;
+	buf_init(&text, SASL_CHALLENGE_MAX);
+	sasl_hide(s, reason, &text);
+	text_clean(&s->reason, buf_span(&text), REASON_MAX);
+	buf_fini(&text);
+	text_base64_encode(&s->response, span_str(response));
+	return SASL_MORE;
+}
+
+static enum sasl_verdict step_library(struct sasl *s, struct span challenge)
 {
 	char *response = NULL;
 	size_t len = 0;
 	int rc = gsasl_step(s->session, challenge.data, challenge.len, &response, &len);
-	bool fits = true;
+	bool fits = text_base64_encode(&s->response, span_of(response ? response : "", len));
 
-	if (rc == GSASL_OK || rc == GSASL_NEEDS_MORE) {
-		bool initial = !s->begun && rows[s->mechanism].client_first;
-
-		fits = len || !initial ? text_base64_encode(out, span_of(response ? response : "", len))
-				       : buf_append_char(out, '=');
-	}
 	if (response) {
 		explicit_bzero(response, len);
 		gsasl_free(response);
 	}
-	s->begun = true;
-	s->done = rc != GSASL_NEEDS_MORE || !fits;
-	if (!fits)
-		return SASL_BAD;
-	return rc == GSASL_OK ? SASL_DONE : rc == GSASL_NEEDS_MORE ? SASL_MORE : SASL_BAD;
+	if (rc == GSASL_AUTHENTICATION_ERROR)
+		return give_up(s, "the server cannot prove that it knows the password");
+	if (!fits || (rc != GSASL_OK && rc != GSASL_NEEDS_MORE))
+		return give_up(s, "the server's challenge makes no sense");
+	return rc == GSASL_OK ? SASL_DONE : SASL_MORE;
 }
 
-enum sasl_verdict sasl_step(struct sasl *s, struct span challenge, struct buf *out)
+static enum sasl_verdict step_scram(struct sasl *s, struct span challenge)
+{
+	struct span error;
+	const char *mistake = s->messages == 1 ? sasl_scram_first_mistake(challenge) : NULL;
+
+	if (s->messages > 0 && sasl_scram_is_error(challenge, &error))
+		return refused(s, error, "");
+	return mistake ? give_up(s, mistake) : step_library(s, challenge);
+}
+
+/* A challenge behind the token is always the server's refusal; who wants to hear it said by a reply has to answer: with
+ * %x01 (RFC 7628, 3.2.3), or nothing in XOAUTH2. */
+static enum sasl_verdict step_oauth(struct sasl *s, struct span challenge)
+{
+	bool is_bearer = s->mechanism == SASL_OAUTHBEARER, fits;
+	struct span user = span_str(s->user), token = span_of(s->secret, s->secret_len);
+	struct buf message;
+
+	if (s->messages > 0)
+		return refused(s, challenge, is_bearer ? "\1" : "");
+	buf_init(&message, MESSAGE_MAX);
+	buf_reserve(&message, MESSAGE_MAX);
+	fits = is_bearer ? sasl_oauth_bearer(&message, user, token, s->host, s->port)
+			 : sasl_oauth_xoauth2(&message, user, token);
+	fits = fits && text_base64_encode(&s->response, buf_span(&message));
+	buf_wipe(&message);
+	return fits ? SASL_DONE : give_up(s, "the token is too long");
+}
+
+static bool may_speak(const struct sasl *s)
+{
+	return !s->is_over && !s->is_refused && s->messages < rows[s->mechanism].messages;
+}
+
+/* The one before it is kept: a server may repeat it in what it says next. */
+static void begin_response(struct sasl *s)
+{
+	struct buf older = s->said;
+
+	s->said = s->response;
+	s->response = older;
+	explicit_bzero(s->response.data, s->response.capacity);
+	buf_clear(&s->response);
+}
+
+enum sasl_verdict sasl_step(struct sasl *s, struct span challenge, struct span *out_response)
 {
 	struct buf decoded;
-	enum sasl_verdict verdict = SASL_BAD;
+	enum sasl_verdict verdict;
 
-	if (s->done)
-		return SASL_BAD;
-	buf_init(&decoded, CHALLENGE_MAX);
+	begin_response(s);
+	if (!may_speak(s))
+		return give_up(s, "the server's challenge makes no sense");
+	buf_init(&decoded, SASL_CHALLENGE_MAX);
 	if (text_base64_decode(&decoded, challenge))
-		verdict = respond(s, buf_span(&decoded), out);
+		verdict = rows[s->mechanism].step(s, buf_span(&decoded));
 	else
-		s->done = true;
+		verdict = give_up(s, "the server's challenge makes no sense");
 	buf_fini(&decoded);
+	s->messages++;
+	if (verdict != SASL_BAD)
+		*out_response = buf_span(&s->response);
 	return verdict;
+}
+
+/* ---------------------------------------------------------------- words */
+
+const char *sasl_why(const struct sasl *s)
+{
+	return s->why;
+}
+
+struct span sasl_reason(const struct sasl *s)
+{
+	return buf_span(&s->reason);
+}
+
+static size_t common(struct span a, struct span b)
+{
+	size_t len = 0;
+
+	while (len < a.len && len < b.len && a.data[len] == b.data[len])
+		len++;
+	return len;
+}
+
+/* How many bytes at the beginning of `text` are of `hidden`. */
+static size_t shown(struct span text, struct span hidden)
+{
+	size_t least = hidden.len < SASL_HIDDEN_MIN ? hidden.len : SASL_HIDDEN_MIN, best = 0;
+
+	for (size_t i = 0; i + least <= hidden.len; i++) {
+		size_t len = common(text, span_from(hidden, i));
+
+		best = len > best ? len : best;
+	}
+	return hidden.len && best >= least ? best : 0;
+}
+
+void sasl_hide(const struct sasl *s, struct span text, struct buf *out)
+{
+	const struct span hidden[] = { span_of(s->secret, s->secret_len), buf_span(&s->response), buf_span(&s->said) };
+
+	while (text.len) {
+		size_t len = 0;
+
+		for (size_t i = 0; i < sizeof(hidden) / sizeof(hidden[0]); i++) {
+			size_t here = shown(text, hidden[i]);
+
+			len = here > len ? here : len;
+		}
+		if (len)
+			buf_append_str(out, "***");
+		else
+			buf_append_char(out, text.data[0]);
+		text = span_from(text, len ? len : 1);
+	}
 }
