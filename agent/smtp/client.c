@@ -161,9 +161,12 @@ static bool give_output(struct client *c, int64_t now_ms, struct client_action *
 			return false;
 		}
 		c->end_is_held = false;
+		client_mail_end_is_sent(c, now_ms);
 	}
 	out->kind = CLIENT_SEND;
 	out->data = span_of(buf_span(&c->sending).data + c->handed, end - c->handed);
+	if (c->end_is_held || client_state_older(c)->state == TRANSACTION_BODY)
+		client_state_limit_body(c, out->data.len);
 	c->handed = end;
 	client_state_rearm(c, now_ms);
 	return true;
@@ -225,7 +228,7 @@ void client_step(struct client *c, int64_t now_ms, struct client_action *out)
 		if (c->state == CLIENT_STATE_QUIT)
 			hang_up(c, now_ms);
 		else
-			client_state_lose(c, CLIENT_STATE_SILENT, SPAN("the server did not answer in time"), now_ms);
+			client_state_late(c, now_ms);
 	}
 	if (give_result(c, out) || give_failure(c, out))
 		return;

@@ -101,6 +101,10 @@ static void on_starttls(struct client *c, const struct reply *reply, int64_t now
 
 void client_hello_reply(struct client *c, const struct reply *reply, int64_t now_ms)
 {
+	if (!buf_is_empty(&c->out)) {
+		client_state_doubt(c, "the server spoke before it was asked", now_ms);
+		return;
+	}
 	switch (c->state) {
 	case CLIENT_STATE_GREETING: on_greeting(c, reply, now_ms); break;
 	case CLIENT_STATE_EHLO:

@@ -84,6 +84,14 @@ void client_mail_complete(struct client *c, int64_t now_ms)
 		write_commands(c, next, now_ms);
 }
 
+void client_mail_end_is_sent(struct client *c, int64_t now_ms)
+{
+	struct transaction *t = client_state_older(c);
+
+	if (t->state == TRANSACTION_DOT || t->state == TRANSACTION_EMPTY_DOT)
+		client_state_limit(t, c->config.data_ms, t->accepted, now_ms);
+}
+
 /* ---------------------------------------------------------------- by BDAT (RFC 3030) */
 
 bool client_mail_is_in_chunks(struct client *c)
@@ -162,13 +170,17 @@ void client_mail_chunks_end(struct client *c, int64_t now_ms)
 	client_state_rearm(c, now_ms);
 }
 
+static void begin_body(struct client *c, struct transaction *t, int64_t now_ms)
+{
+	dot_encode_init(&c->dot);
+	c->body_left = t->message->size_bytes;
+	c->chunk_left = 0;
+	client_state_limit(t, 2 * c->config.data_ms, 0, now_ms);
+}
+
 /* The first chunk may begin, or the next one. */
 static void go_on_with_chunks(struct client *c, struct transaction *t, int64_t now_ms)
 {
-	if (transaction_chunks(t) == 0) {
-		c->body_left = t->message->size_bytes;
-		c->chunk_left = 0;
-	}
 	if (!buf_is_empty(&c->rest) || c->body_left == 0) {
 		struct span left = put(c, t, buf_span(&c->rest), now_ms);
 
@@ -227,11 +239,13 @@ static void go_on(struct client *c, struct transaction *t, int64_t now_ms)
 		write_commands(c, t, now_ms);
 	else if (t->state == TRANSACTION_EMPTY_DOT)
 		write_dot(c, t, SPAN(".\r\n"));
-	else if (t->state == TRANSACTION_BODY && t->is_chunked) {
-		go_on_with_chunks(c, t, now_ms);
-	} else if (t->state == TRANSACTION_BODY) {
-		dot_encode_init(&c->dot);
-		c->body_is_due = true;
+	else if (t->state == TRANSACTION_BODY) {
+		if (transaction_chunks(t) == 0)
+			begin_body(c, t, now_ms);
+		if (t->is_chunked)
+			go_on_with_chunks(c, t, now_ms);
+		else
+			c->body_is_due = true;
 	}
 }
 
@@ -250,6 +264,14 @@ static void on_early_refusal(struct client *c, const struct reply *reply, int64_
 static bool is_inside_chunk(struct client *c)
 {
 	return client_state_older(c)->is_chunked && (c->chunk_left > 0 || c->end_is_held);
+}
+
+/* Its commands are written and have not left: the server's reply cannot be to them. What travels behind a dot is written
+ * last. */
+static bool is_unsent(struct client *c, const struct transaction *t)
+{
+	return !buf_is_empty(&c->out) &&
+	       (t == client_state_younger(c) || !transaction_is_owed(client_state_younger(c)));
 }
 
 /* Nobody asked, or the message that it would be about is not yet complete. */
@@ -287,6 +309,12 @@ void client_mail_reply(struct client *c, const struct reply *reply, int64_t now_
 		on_surplus(c, reply, phase, now_ms);
 		return;
 	}
+	if (is_unsent(c, t)) {
+		client_state_doubt(c, "the server spoke before it was asked", now_ms);
+		return;
+	}
+	if (t->limit_ms == INT64_MAX)
+		client_state_limit(t, c->config.command_ms, t->asked, now_ms);
 	switch (transaction_reply(t, reply, context)) {
 	case TRANSACTION_GOES_ON: go_on(c, t, now_ms); return;
 	case TRANSACTION_OUT_OF_STEP:

@@ -23,6 +23,8 @@ bool client_mail_is_in_chunks(struct client *c);
 void client_mail_chunk(struct client *c, struct span bytes, int64_t now_ms);
 /* There are no more: they must be as many as were announced. */
 void client_mail_chunks_end(struct client *c, int64_t now_ms);
+/* The final dot, or a chunk, was handed out. */
+void client_mail_end_is_sent(struct client *c, int64_t now_ms);
 void client_mail_reply(struct client *c, const struct reply *reply, int64_t now_ms);
 
 #endif

@@ -2,6 +2,11 @@
 
 #include <assert.h>
 
+enum {
+	SLOWEST_REPLY_MS = 30 * 1000, /* each, beyond the wait for one */
+	SLOWEST_RATE = 250,           /* bytes of a body a second, beyond the wait for a block */
+};
+
 #define BIT(state) (1u << CLIENT_STATE_##state)
 
 static const unsigned may_follow[CLIENT_STATES] = {
@@ -77,11 +82,38 @@ static int64_t patience(struct client *c)
 	return c->config.command_ms;
 }
 
+static int64_t later(int64_t ms, int64_t by_ms)
+{
+	return ms > INT64_MAX - by_ms ? INT64_MAX : ms + by_ms;
+}
+
+static int64_t limit(struct client *c)
+{
+	struct transaction *older = client_state_older(c), *owed = client_state_owed(c);
+	bool is_sending = c->end_is_held || older->state == TRANSACTION_BODY;
+
+	if (c->state != CLIENT_STATE_OPEN || (!is_sending && !owed))
+		return INT64_MAX;
+	return is_sending ? older->limit_ms : owed->limit_ms;
+}
+
 void client_state_rearm(struct client *c, int64_t now_ms)
 {
-	int64_t ms = patience(c);
+	int64_t ms = later(now_ms, patience(c)), limit_ms = limit(c);
 
-	c->deadline_ms = now_ms > INT64_MAX - ms ? INT64_MAX : now_ms + ms;
+	c->deadline_ms = ms < limit_ms ? ms : limit_ms;
+}
+
+void client_state_limit(struct transaction *t, int64_t wait_ms, size_t count, int64_t now_ms)
+{
+	t->limit_ms = later(now_ms, later(wait_ms, (int64_t)count * SLOWEST_REPLY_MS));
+}
+
+void client_state_limit_body(struct client *c, size_t bytes)
+{
+	struct transaction *t = client_state_older(c);
+
+	t->limit_ms = later(t->limit_ms, (int64_t)bytes * 1000 / SLOWEST_RATE);
 }
 
 void client_state_drop_output(struct client *c)
@@ -219,6 +251,16 @@ void client_state_lose(struct client *c, enum client_state_loss loss, struct spa
 	client_state_note(c, CLIENT_LANE, client_state_phase(c), &own);
 	c->has_failed = loss != CLIENT_STATE_GONE || is_miscounting || !is_farewell(c);
 	client_state_end(c, how, now_ms);
+}
+
+void client_state_late(struct client *c, int64_t now_ms)
+{
+	struct span text = SPAN("the server did not answer in time");
+
+	if (now_ms >= limit(c))
+		text = client_state_phase(c) == CLIENT_AT_BODY ? SPAN("the server takes the message too slowly")
+							       : SPAN("the server answers too slowly");
+	client_state_lose(c, CLIENT_STATE_SILENT, text, now_ms);
 }
 
 void client_state_doubt(struct client *c, const char *text, int64_t now_ms)

@@ -97,6 +97,13 @@ bool client_state_is_idle(struct client *c);
 enum client_phase client_state_phase(struct client *c);
 /* Starts anew the wait for what is to come next. */
 void client_state_rearm(struct client *c, int64_t now_ms);
+/* Each wait alone is not enough: a server that always moves a little must not hold a message for ever. From now on
+ * `count` replies to the transaction may take so long together, or its body until it is sent. */
+void client_state_limit(struct transaction *t, int64_t wait_ms, size_t count, int64_t now_ms);
+/* So many bytes of the older one's body were handed out: the rest has more time. */
+void client_state_limit_body(struct client *c, size_t bytes);
+/* The deadline has passed. */
+void client_state_late(struct client *c, int64_t now_ms);
 /* Forgets and, where there was a secret, wipes. */
 void client_state_drop_output(struct client *c);
 

@@ -141,6 +141,7 @@ void transaction_begin(struct transaction *t, const struct client_message *messa
 	t->with_utf8 = passing_with_utf8(message, terms->offer);
 	t->is_lmtp = terms->is_lmtp;
 	t->by_at_ms = terms->now_ms + message->by_ms;
+	t->limit_ms = INT64_MAX;
 	t->rcpts = mem_calloc(message->rcpt_count, sizeof(*t->rcpts));
 	t->order = mem_calloc(message->rcpt_count, sizeof(*t->order));
 	t->sent = t->answered = terms->with_reset ? NUMBER_RSET : NUMBER_MAIL;

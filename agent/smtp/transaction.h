@@ -60,6 +60,7 @@ struct transaction {
 	bool is_chunked, with_utf8, is_lmtp;
 	const char *sender; /* as sent */
 	int64_t by_at_ms;   /* when the time to deliver by is over */
+	int64_t limit_ms;   /* when what is under way must be over, however often the server moves a little */
 	struct span domains[TRANSACTION_DOMAINS];
 	size_t domain_count;
 	struct mem_arena words;

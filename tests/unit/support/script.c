@@ -63,11 +63,14 @@ static void put(struct bytes *b, const char *data, size_t len)
 	b->data[b->len] = '\0';
 }
 
+static void decode(struct where at, struct bytes *b, const char *p);
+
 /* {text*count}: returns what follows it, or NULL if it is none. */
 static const char *put_repeated(struct where at, struct bytes *b, const char *p)
 {
 	const char *end = strchr(p, '}'), *star = end;
-	char *after;
+	struct bytes once = { 0 };
+	char *after, *text;
 	unsigned long count;
 
 	while (star && star > p && *star != '*')
@@ -77,11 +80,15 @@ static const char *put_repeated(struct where at, struct bytes *b, const char *p)
 	count = strtoul(star + 1, &after, 10);
 	if (after != end || after == star + 1)
 		return NULL;
+	text = checked(strndup(p + 1, (size_t)(star - p - 1)));
+	decode(at, &once, text);
 	for (unsigned long i = 0; i < count; i++) {
-		put(b, p + 1, (size_t)(star - p - 1));
+		put(b, once.data, once.len);
 		if (b->len > LINE_MAX_BYTES)
 			fail(at, "too long");
 	}
+	free(once.data);
+	free(text);
 	return end + 1;
 }
 
