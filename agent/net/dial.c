@@ -1,5 +1,3 @@
-#include "net/dial.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -9,49 +7,20 @@
 #include <unistd.h>
 
 #include "base/mem.h"
-#include "net/addr.h"
+#include "net/dial_inside.h"
 
 enum {
-	DIAL_MOST = 16, /* addresses tried of one host */
 	TIMEOUT_MS = 30 * 1000,
 	STAGGER_MS = 250,
 	UNIX_RETRY_MS = 50, /* a Unix socket whose backlog is full answers EAGAIN and no poll announces room */
 };
 
-struct attempt {
-	struct dial *dial;
-	struct sockaddr_storage addr;
-	socklen_t len;
-	int fd;          /* -1: not begun or over */
-	int error;       /* positive errno; 0: none yet */
-	int64_t ends_ms; /* boot time */
-	struct loop_io io;
-};
-
-struct dial {
-	struct loop *loop;
-	struct loop_timer timer;
-	struct loop_task task; /* the answer, where it was known at once */
-	void (*done)(void *arg, const struct dial_result *result);
-	void *arg;
-	struct attempt attempts[DIAL_MOST];
-	size_t count, begun;
-	int64_t next_ms; /* when the next address has its turn */
-	int64_t timeout_ms, stagger_ms;
-	struct sockaddr_storage source;
-	socklen_t source_len; /* 0: any */
-	int source_error;
-	struct attempt *winner;
-	bool is_unix;
-	char path[sizeof(((struct sockaddr_un *)0)->sun_path)];
-};
-
-static bool is_over(const struct attempt *a)
+static bool is_over(const struct dial_attempt *a)
 {
 	return a->fd < 0 && a->error;
 }
 
-static void drop(struct attempt *a)
+void dial_drop(struct dial_attempt *a)
 {
 	loop_io_stop(&a->io);
 	if (a->fd >= 0)
@@ -59,66 +28,22 @@ static void drop(struct attempt *a)
 	a->fd = -1;
 }
 
-static void lose(struct attempt *a, int error)
+void dial_lose(struct dial_attempt *a, int error)
 {
-	drop(a);
+	dial_drop(a);
 	a->error = error;
+	a->ended_ms = loop_now_ms(a->dial->loop);
 	a->dial->next_ms = 0; /* no need to wait for the next one */
-}
-
-/* ---------------------------------------------------------------- the answer */
-
-/* How the errors of all addresses add up. */
-static enum dial_status sum_up(const struct dial *dial)
-{
-	size_t unreachable = 0;
-	bool timeout = false;
-
-	for (size_t i = 0; i < dial->count; i++) {
-		/* Without an address of our own in the way it means that all local ports are taken. */
-		if (dial->attempts[i].error == EADDRNOTAVAIL && dial->attempts[i].addr.ss_family == AF_INET &&
-		    !dial->source_len)
-			return DIAL_LOCAL;
-		switch (dial->attempts[i].error) {
-		case EMFILE:
-		case ENFILE:
-		case ENOBUFS:
-		case ENOMEM: return DIAL_LOCAL;
-		case ETIMEDOUT: timeout = true; break;
-		case ENETUNREACH:
-		case ENETDOWN:
-		case EADDRNOTAVAIL:
-		case EAFNOSUPPORT: unreachable++; break;
-		default: break;
-		}
-	}
-	if (unreachable == dial->count && dial->count)
-		return DIAL_NO_NETWORK;
-	return timeout ? DIAL_TIMEOUT : DIAL_REFUSED;
-}
-
-static void explain(const struct dial *dial, struct dial_result *result)
-{
-	size_t used = 0;
-
-	if (dial->count == 0)
-		snprintf(result->text, sizeof(result->text), "the host has no address to connect to");
-	for (size_t i = 0; i < dial->count && used < sizeof(result->text) - 1; i++) {
-		char name[ADDR_TEXT_SIZE];
-		const char *where = dial->is_unix ? dial->path : addr_text(&dial->attempts[i].addr, name);
-		int n = snprintf(result->text + used, sizeof(result->text) - used, "%s%s: %s", i ? "; " : "", where,
-				 strerror(dial->attempts[i].error));
-
-		used += n > 0 ? (size_t)n : 0;
-	}
 }
 
 static void answer(struct dial *dial)
 {
-	struct dial_result result = { .status = DIAL_OK, .fd = -1 };
+	struct dial_try tries[DIAL_TRIES];
+	struct dial_result result = { .status = DIAL_OK, .fd = -1, .tries = tries, .try_count = dial->count };
 	void (*done)(void *arg, const struct dial_result *result) = dial->done;
 	void *arg = dial->arg;
 
+	dial_words_list(dial, tries);
 	if (dial->winner) {
 		result.fd = dial->winner->fd;
 		result.address.addr = dial->winner->addr;
@@ -126,8 +51,7 @@ static void answer(struct dial *dial)
 		loop_io_stop(&dial->winner->io);
 		dial->winner->fd = -1;
 	} else {
-		result.status = sum_up(dial);
-		explain(dial, &result);
+		dial_words_explain(dial, &result);
 	}
 	dial_cancel(dial);
 	done(arg, &result);
@@ -140,7 +64,10 @@ void dial_cancel(struct dial *dial)
 	loop_timer_stop(&dial->timer);
 	loop_task_stop(&dial->task);
 	for (size_t i = 0; i < dial->begun; i++)
-		drop(&dial->attempts[i]);
+		dial_drop(&dial->attempts[i]);
+	if (dial->socks)
+		socks_fini(dial->socks);
+	mem_free(dial->socks);
 	mem_free(dial);
 }
 
@@ -157,19 +84,20 @@ static bool met_itself(int fd)
 	       here_len == there_len && memcmp(&here, &there, here_len) == 0;
 }
 
-static void settle(struct attempt *a)
+static void settle(struct dial_attempt *a)
 {
 	if (met_itself(a->fd))
-		lose(a, ECONNREFUSED);
+		dial_lose(a, ECONNREFUSED);
+	else if (a->dial->socks)
+		dial_proxy_begin(a);
 	else
 		a->dial->winner = a;
 }
 
-static void advance(struct dial *dial);
-
 static void on_connected(struct loop_io *io, int events)
 {
-	struct attempt *a = LIST_ENTRY(io, struct attempt, io);
+	struct dial_attempt *a = LIST_ENTRY(io, struct dial_attempt, io);
+	struct dial *dial = a->dial;
 	int error = 0;
 	socklen_t len = sizeof(error);
 
@@ -177,51 +105,78 @@ static void on_connected(struct loop_io *io, int events)
 	if (getsockopt(a->fd, SOL_SOCKET, SO_ERROR, &error, &len) != 0)
 		error = errno;
 	if (error)
-		lose(a, error);
+		dial_lose(a, error);
 	else
 		settle(a);
-	advance(a->dial);
+	dial_advance(dial);
 }
 
-static int bind_source(const struct dial *dial, const struct attempt *a)
+static const struct dns_address *source_of(const struct dial *dial, int family)
 {
-	if (dial->is_unix || (dial->source_len == 0 && !dial->source_error))
+	for (size_t i = 0; i < dial->source_count; i++)
+		if (dial->sources[i].addr.ss_family == family)
+			return &dial->sources[i];
+	return NULL;
+}
+
+/* 0 or errno. */
+static int bind_source(const struct dial *dial, struct dial_attempt *a)
+{
+	const struct dns_address *source = source_of(dial, a->addr.ss_family);
+
+	if (!source)
 		return 0;
-	if (dial->source_error)
-		return dial->source_error;
-	if (dial->source.ss_family != a->addr.ss_family)
-		return EADDRNOTAVAIL;
 #ifdef IP_BIND_ADDRESS_NO_PORT
 	/* The port is chosen at connect(), where two connections to different hosts may share one. */
 	setsockopt(a->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){ 1 }, sizeof(int));
 #endif
-	return bind(a->fd, (const struct sockaddr *)&dial->source, dial->source_len) == 0 ? 0 : errno;
+	a->is_local = bind(a->fd, (const struct sockaddr *)&source->addr, source->len) != 0;
+	return a->is_local ? errno : 0;
 }
 
-static void try_connect(struct attempt *a)
+/* An address that our own do not reach. */
+static bool is_passed_over(struct dial_attempt *a)
+{
+	const struct dial *dial = a->dial;
+
+	if (dial->is_unix || (!dial->source_count && !dial->source_error))
+		return false;
+	if (!dial->source_error && source_of(dial, a->addr.ss_family))
+		return false;
+	a->is_local = true;
+	a->why = dial->source_error ? "a source address is not an address" : "no source address of its family";
+	return true;
+}
+
+static void try_connect(struct dial_attempt *a)
 {
 	if (connect(a->fd, (const struct sockaddr *)&a->addr, a->len) == 0)
 		settle(a);
 	else if (errno == EINPROGRESS)
 		loop_io_set(&a->io, LOOP_WRITE);
 	else if (!(errno == EAGAIN && a->dial->is_unix))
-		lose(a, errno);
+		dial_lose(a, errno);
 }
 
-static void begin(struct attempt *a, int64_t now_ms)
+static void begin(struct dial_attempt *a, int64_t now_ms)
 {
 	int error, one = 1;
 
+	if (is_passed_over(a)) {
+		dial_lose(a, EAFNOSUPPORT);
+		return;
+	}
+	a->begun_ms = now_ms;
 	a->fd = socket(a->addr.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	loop_io_init(&a->io, a->dial->loop, a->fd, on_connected);
 	a->ends_ms = now_ms + a->dial->timeout_ms;
 	if (a->fd < 0) {
-		lose(a, errno);
+		dial_lose(a, errno);
 		return;
 	}
 	error = bind_source(a->dial, a);
 	if (error) {
-		lose(a, error);
+		dial_lose(a, error);
 		return;
 	}
 	if (!a->dial->is_unix)
@@ -238,21 +193,23 @@ static int64_t look(struct dial *dial)
 	size_t over = 0;
 
 	for (size_t i = 0; i < dial->begun; i++) {
-		struct attempt *a = &dial->attempts[i];
+		struct dial_attempt *a = &dial->attempts[i];
 
 		if (a->fd >= 0 && now >= a->ends_ms)
-			lose(a, ETIMEDOUT);
+			dial_lose(a, ETIMEDOUT);
 		else if (a->fd >= 0 && dial->is_unix && !dial->winner)
 			try_connect(a);
 	}
-	while (!dial->winner && dial->begun < dial->count && now >= dial->next_ms) {
+	while (!dial->winner && !dial->talking && dial->begun < dial->count && now >= dial->next_ms) {
 		dial->next_ms = now + dial->stagger_ms;
 		begin(&dial->attempts[dial->begun++], now);
 	}
 	if (dial->winner)
 		return 0;
+	if (dial->talking)
+		return dial->talking->fd >= 0 ? dial->talking->ends_ms : 0;
 	for (size_t i = 0; i < dial->begun; i++) {
-		const struct attempt *a = &dial->attempts[i];
+		const struct dial_attempt *a = &dial->attempts[i];
 
 		over += is_over(a);
 		if (a->fd >= 0 && a->ends_ms < wake)
@@ -266,7 +223,7 @@ static int64_t look(struct dial *dial)
 }
 
 /* Only from a callback of the loop: may end in the user's. */
-static void advance(struct dial *dial)
+void dial_advance(struct dial *dial)
 {
 	int64_t wake = look(dial);
 
@@ -278,7 +235,7 @@ static void advance(struct dial *dial)
 
 static void on_timer(struct loop_timer *timer)
 {
-	advance(LIST_ENTRY(timer, struct dial, timer));
+	dial_advance(LIST_ENTRY(timer, struct dial, timer));
 }
 
 static void on_task(struct loop_task *task)
@@ -289,8 +246,8 @@ static void on_task(struct loop_task *task)
 /* Families take turns, beginning with that of the first address (RFC 8305, 4). */
 static void order(struct dial *dial, const struct dial_config *config)
 {
-	bool used[DIAL_MOST] = { false };
-	size_t count = config->count < DIAL_MOST ? config->count : DIAL_MOST;
+	bool used[DIAL_TRIES] = { false };
+	size_t count = config->count < DIAL_TRIES ? config->count : DIAL_TRIES;
 	int family = count ? config->addresses[0].addr.ss_family : 0;
 
 	for (size_t n = 0; n < count; n++) {
@@ -309,7 +266,7 @@ static void order(struct dial *dial, const struct dial_config *config)
 		used[pick] = true;
 		dial->attempts[n].addr = config->addresses[pick].addr;
 		dial->attempts[n].len = config->addresses[pick].len;
-		addr_set_port(&dial->attempts[n].addr, config->port);
+		addr_set_port(&dial->attempts[n].addr, config->socks_host ? config->socks_port : config->port);
 		family = dial->attempts[n].addr.ss_family == AF_INET ? AF_INET6 : AF_INET;
 	}
 	dial->count = count;
@@ -331,6 +288,19 @@ static void aim_at_path(struct dial *dial, const char *path)
 	}
 }
 
+static void take_sources(struct dial *dial, const struct dial_config *config)
+{
+	for (size_t i = 0; i < config->source_count; i++) {
+		struct dns_address *source = &dial->sources[dial->source_count];
+
+		if (dial->source_count == DIAL_SOURCES ||
+		    !addr_literal(config->sources[i], &source->addr, &source->len))
+			dial->source_error = EINVAL;
+		else
+			dial->source_count++;
+	}
+}
+
 struct dial *dial_start(struct loop *loop, const struct dial_config *config,
 			void (*done)(void *arg, const struct dial_result *result), void *arg)
 {
@@ -342,18 +312,19 @@ struct dial *dial_start(struct loop *loop, const struct dial_config *config,
 	dial->arg = arg;
 	dial->timeout_ms = config->timeout_ms > 0 ? config->timeout_ms : TIMEOUT_MS;
 	dial->stagger_ms = config->stagger_ms > 0 ? config->stagger_ms : STAGGER_MS;
-	for (size_t i = 0; i < DIAL_MOST; i++) {
+	for (size_t i = 0; i < DIAL_TRIES; i++) {
 		dial->attempts[i].dial = dial;
 		dial->attempts[i].fd = -1;
 	}
 	loop_timer_init(&dial->timer, loop, on_timer);
 	loop_task_init(&dial->task, loop, on_task);
-	if (config->source && !addr_literal(config->source, &dial->source, &dial->source_len))
-		dial->source_error = EINVAL;
+	take_sources(dial, config);
 	if (config->unix_path)
 		aim_at_path(dial, config->unix_path);
 	else
 		order(dial, config);
+	if (config->socks_host && !config->unix_path)
+		dial_proxy_take(dial, config);
 	wake = look(dial);
 	if (wake)
 		loop_timer_at(&dial->timer, wake);

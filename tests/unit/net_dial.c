@@ -5,6 +5,7 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -17,11 +18,14 @@
 
 #include "net/addr.h"
 #include "net/dial.h"
+#include "net/local.h"
 #include "tests/unit/support/pump.h"
 
 static struct loop *loop;
 static struct dial_result result;
 static unsigned answers;
+static struct dial_try told[DIAL_TRIES];
+static size_t told_count;
 
 static int setup(void **state)
 {
@@ -46,6 +50,8 @@ static void on_done(void *arg, const struct dial_result *r)
 {
 	(void)arg;
 	result = *r;
+	memcpy(told, r->tries, r->try_count * sizeof told[0]);
+	told_count = r->try_count;
 	answers++;
 }
 
@@ -217,17 +223,44 @@ static void many_refusals_do_not_overflow_the_explanation(void **state)
 	close(fd);
 }
 
-static void no_route_anywhere_means_no_network(void **state)
+/* One family has no way out of this machine, or both: whether the machine is offline is a matter of the other one. */
+static void no_way_to_a_host_is_no_network_only_where_there_is_no_other(void **state)
+{
+	static const struct {
+		const char *address;
+		int family, other;
+	} rows[] = { { "192.0.2.1", AF_INET, AF_INET6 }, { "2001:db8::1", AF_INET6, AF_INET } };
+
+	(void)state;
+	for (size_t i = 0; i < 2; i++) {
+		struct dns_address list[] = { address(rows[i].address) };
+		struct dial_config config = { .addresses = list, .count = 1, .port = 25, .timeout_ms = 50 };
+
+		if (local_has_route(rows[i].family))
+			continue;
+		dial_start(loop, &config, on_done, NULL);
+		assert_int_equal(answers, 0);
+		assert_true(PUMP(loop, answers, 1000));
+		assert_int_equal(result.status, local_has_route(rows[i].other) ? DIAL_REFUSED : DIAL_NO_NETWORK);
+		answers = 0;
+	}
+}
+
+static const char *const nowhere[] = { "192.0.2.77" }; /* no machine has this source address */
+
+static void a_source_that_is_not_ours_is_no_fault_of_the_network(void **state)
 {
 	struct dns_address list[] = { address("127.0.0.1") };
-	/* No machine has this source address, so no address can be reached from it. */
-	struct dial_config config = { .addresses = list, .count = 1, .port = 25, .source = "192.0.2.77" };
+	struct dial_config config = {
+		.addresses = list, .count = 1, .port = 25, .sources = nowhere, .source_count = 1
+	};
+	bool is_online = local_has_route(AF_INET) || local_has_route(AF_INET6);
 
 	(void)state;
 	dial_start(loop, &config, on_done, NULL);
 	assert_int_equal(answers, 0);
 	assert_true(PUMP(loop, answers, 1000));
-	assert_int_equal(result.status, DIAL_NO_NETWORK);
+	assert_int_equal(result.status, is_online ? DIAL_REFUSED : DIAL_NO_NETWORK);
 	assert_string_equal(result.text, "127.0.0.1:25: Cannot assign requested address");
 }
 
@@ -236,7 +269,10 @@ static void the_source_address_is_used(void **state)
 	uint16_t port;
 	int fd = listener(AF_INET, 5, &port);
 	struct dns_address list[] = { address("127.0.0.1") }, from;
-	struct dial_config config = { .addresses = list, .count = 1, .port = port, .source = "127.0.0.9" };
+	const char *const sources[] = { "::1", "127.0.0.9" };
+	struct dial_config config = {
+		.addresses = list, .count = 1, .port = port, .sources = sources, .source_count = 2
+	};
 	char text[ADDR_TEXT_SIZE];
 
 	(void)state;
@@ -246,6 +282,217 @@ static void the_source_address_is_used(void **state)
 	from.len = sizeof(from.addr);
 	assert_int_equal(getsockname(result.fd, (struct sockaddr *)&from.addr, &from.len), 0);
 	assert_string_equal(addr_host(&from.addr, text), "127.0.0.9");
+	close(fd);
+}
+
+static void an_address_without_a_source_of_its_family_is_passed_over(void **state)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, 5, &port);
+	const char *const v4[] = { "127.0.0.1" }, *const v6[] = { "::1" }, *const bad[] = { "localhost" };
+	struct dns_address list[] = { address("::1"), address("127.0.0.1") };
+	struct dial_config config = {
+		.addresses = list, .count = 2, .port = port, .stagger_ms = 60000, .sources = v4, .source_count = 1
+	};
+	char want[160];
+
+	(void)state;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_int_equal(result.status, DIAL_OK);
+	close(result.fd);
+	answers = 0;
+	config.addresses = list + 1;
+	config.count = 1;
+	config.sources = v6;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	snprintf(want, sizeof want, "127.0.0.1:%u: no source address of its family", port);
+	assert_string_equal(result.text, want);
+	assert_int_equal(result.fd, -1);
+	answers = 0;
+	config.sources = bad;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	snprintf(want, sizeof want, "127.0.0.1:%u: a source address is not an address", port);
+	assert_string_equal(result.text, want);
+	close(fd);
+}
+
+static void each_address_that_was_tried_is_told_of(void **state)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, 5, &port);
+	struct dns_address list[] = { address("::1"), address("127.0.0.1"), address("127.0.0.2") };
+	struct dial_config config = { .addresses = list, .count = 3, .port = port, .stagger_ms = 60000 };
+
+	(void)state;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_int_equal(told_count, 3);
+	assert_int_equal(told[0].error, ECONNREFUSED);
+	assert_string_equal(told[0].text, "Connection refused");
+	assert_true(told[0].took_ms >= 0);
+	assert_int_equal(told[1].error, 0);
+	assert_int_equal(told[2].took_ms, -1);
+	close(fd);
+}
+
+/* ---------------------------------------------------------------- a proxy, played by the test */
+
+static int accepted(int fd)
+{
+	int peer;
+
+	PUMP_IDLE(loop, 10);
+	peer = accept(fd, NULL, NULL);
+	assert_true(peer >= 0);
+	return peer;
+}
+
+static void hears(int peer, const char *bytes, size_t len)
+{
+	char got[600];
+
+	PUMP_IDLE(loop, 20);
+	assert_int_equal(recv(peer, got, sizeof got, MSG_DONTWAIT), len);
+	assert_memory_equal(got, bytes, len);
+}
+
+static void says(int peer, const char *bytes, size_t len)
+{
+	assert_int_equal(send(peer, bytes, len, MSG_NOSIGNAL), len);
+}
+
+static struct dial_config by_proxy(const struct dns_address *list, uint16_t port)
+{
+	return (struct dial_config){
+		.addresses = list, .count = 1, .port = 25, .socks_host = "mx", .socks_port = port, .timeout_ms = 300
+	};
+}
+
+static void a_proxy_is_asked_for_the_name_and_hands_over_the_line(void **state)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, 5, &port), peer;
+	struct dns_address list[] = { address("127.0.0.1") };
+	struct dial_config config = by_proxy(list, port);
+	char bytes[16] = "";
+
+	(void)state;
+	config.socks_user = "me";
+	config.socks_password = "pw";
+	dial_start(loop, &config, on_done, NULL);
+	peer = accepted(fd);
+	hears(peer, "\x05\x02\x00\x02", 4);
+	says(peer, "\x05\x02", 2);
+	hears(peer, "\x01\x02me\x02pw", 7);
+	says(peer, "\x01\x00", 2);
+	hears(peer, "\x05\x01\x00\x03\x02mx\x00\x19", 9);
+	says(peer, "\x05\x00\x00\x01\x00\x00", 6);
+	PUMP_IDLE(loop, 20);
+	assert_int_equal(answers, 0);
+	says(peer,
+	     "\x00\x00\x00\x00"
+	     "220 hi",
+	     10);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_int_equal(result.status, DIAL_OK);
+	assert_int_equal(addr_port(&result.address.addr), port);
+	/* Not a byte of the server's was taken. */
+	assert_int_equal(recv(result.fd, bytes, sizeof bytes, MSG_DONTWAIT), 6);
+	assert_string_equal(bytes, "220 hi");
+	close(peer);
+	close(fd);
+}
+
+/* Answers what it is sent with these bytes, one piece a time, then hangs up or stays. */
+static void proxy_says(const char *first, size_t first_len, const char *second, size_t second_len, bool hangs_up,
+		       enum dial_status status, const char *why)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, 5, &port), peer;
+	struct dns_address list[] = { address("127.0.0.1") };
+	struct dial_config config = by_proxy(list, port);
+	char want[200];
+
+	answers = 0;
+	dial_start(loop, &config, on_done, NULL);
+	peer = accepted(fd);
+	says(peer, first, first_len);
+	PUMP_IDLE(loop, 20);
+	if (second_len)
+		says(peer, second, second_len);
+	if (hangs_up)
+		shutdown(peer, SHUT_WR);
+	assert_true(PUMP(loop, answers, 2000));
+	assert_int_equal(result.status, status);
+	snprintf(want, sizeof want, "proxy 127.0.0.1:%u: %s", port, why);
+	assert_string_equal(result.text, want);
+	assert_int_equal(result.fd, -1);
+	close(peer);
+	close(fd);
+}
+
+static void what_the_proxy_says_of_the_host_is_told_from_its_own_faults(void **state)
+{
+	(void)state;
+	proxy_says("\x05\x00", 2, "\x05\x05\x00\x01", 4, false, DIAL_REFUSED, "the host refuses the connection");
+	proxy_says("\x05\x00", 2, "\x05\x03", 2, true, DIAL_REFUSED, "the network cannot be reached");
+	proxy_says("\x05\xff", 2, "", 0, false, DIAL_PROXY, "it wants a login, and the configuration names no user");
+	proxy_says("220 smtp\r\n", 10, "", 0, false, DIAL_PROXY, "it does not speak SOCKS5");
+	proxy_says("\x05", 1, "", 0, true, DIAL_PROXY, "it hangs up");
+	proxy_says("\x05", 1, "", 0, false, DIAL_PROXY, "Connection timed out");
+	proxy_says("\x05\x00", 2, "", 0, true, DIAL_REFUSED, "it hangs up");
+	proxy_says("\x05\x00", 2, "\x05\x00\x00\x01", 4, false, DIAL_REFUSED, "Connection timed out");
+}
+
+static void a_proxy_that_is_not_there_is_named(void **state)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, -1, &port);
+	struct dns_address list[] = { address("127.0.0.1") };
+	struct dial_config config = by_proxy(list, port);
+	char want[128], longest[300];
+
+	(void)state;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_int_equal(result.status, DIAL_PROXY);
+	snprintf(want, sizeof want, "proxy 127.0.0.1:%u: Connection refused", port);
+	assert_string_equal(result.text, want);
+	answers = 0;
+	memset(longest, 'x', sizeof longest - 1);
+	longest[sizeof longest - 1] = '\0';
+	config.socks_host = longest;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_int_equal(result.status, DIAL_REFUSED);
+	answers = 0;
+	config.count = 0;
+	dial_start(loop, &config, on_done, NULL);
+	assert_true(PUMP(loop, answers, 1000));
+	assert_string_equal(result.text, "the host has no address to connect to");
+	close(fd);
+}
+
+static void a_dial_is_cancelled_while_the_proxy_thinks(void **state)
+{
+	uint16_t port;
+	int fd = listener(AF_INET, 5, &port), peer;
+	struct dns_address list[] = { address("127.0.0.1") };
+	struct dial_config config = by_proxy(list, port);
+	struct dial *dial = dial_start(loop, &config, on_done, NULL);
+	char byte;
+
+	(void)state;
+	peer = accepted(fd);
+	hears(peer, "\x05\x01\x00", 3);
+	dial_cancel(dial);
+	PUMP_IDLE(loop, 20);
+	assert_int_equal(recv(peer, &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(answers, 0);
+	close(peer);
 	close(fd);
 }
 
@@ -292,7 +539,8 @@ static void after_cancel_nothing_is_told(void **state)
 	(void)state;
 	dial_cancel(dial);
 	PUMP_IDLE(loop, 40);
-	config.source = "192.0.2.77"; /* known at once */
+	config.sources = nowhere; /* known at once */
+	config.source_count = 1;
 	dial = dial_start(loop, &config, on_done, NULL);
 	dial_cancel(dial);
 	PUMP_IDLE(loop, 40);
@@ -374,7 +622,14 @@ int main(void)
 		TEST(silence_is_a_timeout),
 		TEST(refusals_are_explained_one_by_one),
 		TEST(many_refusals_do_not_overflow_the_explanation),
-		TEST(no_route_anywhere_means_no_network),
+		TEST(no_way_to_a_host_is_no_network_only_where_there_is_no_other),
+		TEST(a_source_that_is_not_ours_is_no_fault_of_the_network),
+		TEST(an_address_without_a_source_of_its_family_is_passed_over),
+		TEST(each_address_that_was_tried_is_told_of),
+		TEST(a_proxy_is_asked_for_the_name_and_hands_over_the_line),
+		TEST(what_the_proxy_says_of_the_host_is_told_from_its_own_faults),
+		TEST(a_proxy_that_is_not_there_is_named),
+		TEST(a_dial_is_cancelled_while_the_proxy_thinks),
 		TEST(the_source_address_is_used),
 		TEST(want_of_descriptors_is_our_own_trouble),
 		TEST(a_host_without_addresses_fails_with_words),
