@@ -33,6 +33,9 @@ static void digest(const struct config *config, uint8_t out[CRYPTO_SHA256_LEN])
 		add_strings(h, &config->routes[i].to);
 		add_strings(h, &config->routes[i].via);
 	}
+	/* The domain of recipients that have none, which "mx" in via becomes. */
+	if (config->hostname)
+		crypto_sha256_update(h, config->hostname, strlen(config->hostname) + 1);
 	crypto_sha256_final(h, out);
 	crypto_sha256_free(h);
 }
@@ -157,25 +160,26 @@ static void inspect(struct sweep *s, const struct queue_envelope *envelope, cons
 		    struct queue_op **io_op)
 {
 	const struct config *config = s->scheduler->config;
-	const struct config_route *route = route_of(config, envelope->route, envelope->sender, rcpt->address);
-	const char *target = route_target(config, route);
-	struct queue_flow flow = { .target = target, .submitter = rcpt->flow.submitter, .band = rcpt->flow.band };
-	bool moves = s->with_routes && strcmp(target, rcpt->flow.target) != 0;
-	bool is_invented = !(envelope->flags & QUEUE_HELD) && envelope->hold_until_ms <= s->now.wall_ms &&
-			   rcpt->due_ms > s->now.wall_ms + s->scheduler->horizon_ms;
+	struct queue_flow flow = { .submitter = rcpt->flow.submitter, .band = rcpt->flow.band };
+	bool moves, is_invented = !(envelope->flags & QUEUE_HELD) && envelope->hold_until_ms <= s->now.wall_ms &&
+				  rcpt->due_ms > s->now.wall_ms + s->scheduler->horizon_ms;
+	struct buf target;
 
-	if (!moves && !is_invented)
-		return;
-	if (!*io_op)
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	route_target_of(config, route_of(config, envelope->route, envelope->sender, rcpt->address), rcpt->address,
+			&target);
+	flow.target = buf_cstr(&target);
+	moves = s->with_routes && strcmp(flow.target, rcpt->flow.target) != 0;
+	if (!*io_op && (moves || is_invented))
 		*io_op = queue_op_new(s->queue);
 	if (is_invented)
 		queue_op_due(*io_op, envelope->id, rcpt->n, s->now.wall_ms);
-	if (!moves)
-		return;
-	queue_op_flow(*io_op, envelope->id, rcpt->n, &flow);
-	if (s->last_moved != envelope->id)
-		s->messages++;
-	s->last_moved = envelope->id;
+	if (moves) {
+		queue_op_flow(*io_op, envelope->id, rcpt->n, &flow);
+		s->messages += s->last_moved != envelope->id;
+		s->last_moved = envelope->id;
+	}
+	buf_fini(&target);
 }
 
 /* The route that an identity named is no longer in the configuration: the rules decide, and somebody should know. */

@@ -30,6 +30,7 @@ struct draft {
 	uint32_t *slots; /* the last entry of each hash */
 	uint32_t slot_count;
 	struct queue_rcpt *rcpts;
+	struct mem_arena targets; /* of the recipients; grows no longer than addresses and routes, which have bounds */
 	struct buf say;
 };
 
@@ -41,6 +42,7 @@ struct draft *draft_new(const struct config *config, struct aliases *aliases, in
 	d->aliases = aliases ? aliases_ref(aliases) : NULL;
 	d->mail_ms = wall_ms;
 	mem_arena_init(&d->text, DRAFT_TEXT_MAX);
+	mem_arena_init(&d->targets, SIZE_MAX);
 	buf_init(&d->say, SAY_MAX);
 	return d;
 }
@@ -51,6 +53,7 @@ void draft_free(struct draft *d)
 		return;
 	aliases_unref(d->aliases);
 	mem_arena_fini(&d->text);
+	mem_arena_fini(&d->targets);
 	mem_free(d->entries);
 	mem_free(d->slots);
 	mem_free(d->rcpts);
@@ -370,10 +373,20 @@ static void join_route(struct schedule *schedule, const struct config *routes, c
 		schedule->warn_ms = warn;
 }
 
+/* Many recipients in a row have the same one, which is `last`. */
+static const char *keep_target(struct draft *d, struct buf *target, const char *last)
+{
+	return last && strcmp(last, buf_cstr(target)) == 0 ? last : mem_arena_dup(&d->targets, buf_span(target));
+}
+
 static struct schedule fill_rcpts(struct draft *d, const struct draft_end *end, int64_t due_ms)
 {
 	struct schedule schedule = { 0 };
+	const char *last = NULL;
+	struct buf target;
 
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	mem_arena_reset(&d->targets);
 	d->rcpts = mem_realloc(d->rcpts, d->count ? d->count : 1, sizeof(*d->rcpts));
 	for (uint32_t i = 0; i < d->count; i++) {
 		const struct entry *entry = &d->entries[i];
@@ -381,11 +394,13 @@ static struct schedule fill_rcpts(struct draft *d, const struct draft_end *end, 
 			route_of(end->routes, d->from.route, d->from.address, entry->address);
 
 		join_route(&schedule, end->routes, route);
+		route_target_of(end->routes, route, entry->address, &target);
+		last = keep_target(d, &target, last);
 		d->rcpts[i] = (struct queue_rcpt){
 			.address = entry->address,
 			.orcpt = entry->orcpt,
 			.notify = entry->notify,
-			.flow = { .target = route_target(end->routes, route),
+			.flow = { .target = last,
 				  .submitter = end->submitter,
 				  .band = band_of(end->envelope->priority) },
 			.due_ms = due_ms,
@@ -393,6 +408,7 @@ static struct schedule fill_rcpts(struct draft *d, const struct draft_end *end, 
 			.host = "",
 		};
 	}
+	buf_fini(&target);
 	return schedule;
 }
 
