@@ -152,6 +152,7 @@ static void submit(struct report *report)
 	const struct config *config = report->setup.scheduler->config;
 	const struct config_route *route = route_find(config, "", report->sender);
 	int64_t lifetime_ms = route ? route->lifetime_ms : config->queue.lifetime_ms;
+	struct buf target;
 	struct queue_envelope envelope = {
 		.arrival_ms = report->setup.now_ms,
 		.sender = "",
@@ -171,13 +172,17 @@ static void submit(struct report *report)
 		.address = report->sender,
 		.orcpt = "",
 		.notify = QUEUE_NOTIFY_NEVER,
-		.flow = { .target = route_target(config, route), .submitter = "self", .band = 1 },
+		.flow = { .submitter = "self", .band = 1 },
 		.due_ms = report->setup.now_ms,
 		.reply = "",
 		.host = "",
 	};
 
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	route_target_of(config, route, report->sender, &target);
+	rcpt.flow.target = buf_cstr(&target);
 	queue_op_accept(op, report->receipt, &envelope, &rcpt, 1);
+	buf_fini(&target);
 	report->receipt = NULL;
 	if (report->setup.is_warning) {
 		queue_op_flags(op, report->setup.timer.id, QUEUE_WARNED | (report->setup.is_by ? QUEUE_BY_PASSED : 0),

@@ -254,11 +254,15 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 static void follow_route(struct settle *s, struct queue_op *op, const struct load *load, const struct queue_outcome *o)
 {
 	const struct config *config = s->scheduler->config;
-	const char *target = route_target(config, route_of(config, load->route, load->sender, o->address));
-	struct queue_flow flow = { .target = target, .submitter = load->submitter, .band = load->band };
+	struct queue_flow flow = { .submitter = load->submitter, .band = load->band };
+	struct buf target;
 
-	if (strcmp(target, load->target) != 0)
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	route_target_of(config, route_of(config, load->route, load->sender, o->address), o->address, &target);
+	flow.target = buf_cstr(&target);
+	if (strcmp(flow.target, load->target) != 0)
 		queue_op_flow(op, load->job->id, o->n, &flow);
+	buf_fini(&target);
 }
 
 static void submit(struct settle *s, struct load *load)
