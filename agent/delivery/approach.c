@@ -58,6 +58,7 @@ static void dialled(void *arg, const struct dial_result *r)
 		strike(a, &r->address);
 		a->done(a->arg, &result);
 		break;
+	case DIAL_PROXY:
 	case DIAL_REFUSED:
 	case DIAL_TIMEOUT: end(a, APPROACH_REFUSED, r->text); break;
 	case DIAL_NO_NETWORK: end(a, APPROACH_OFFLINE, r->text); break;
