@@ -281,9 +281,12 @@ static void start_tls(struct hop *hop)
 
 static void on_secure(struct hop *hop)
 {
+	uint8_t binding[TLS_BINDING_LEN];
 	struct tls_facts facts;
 	bool known = conn_tls_facts(hop->conn, &facts);
 
+	if (known && terms_binding(conn_tls(hop->conn), &facts, binding))
+		client_channel_binding(hop->client, binding);
 	if (known)
 		snprintf(hop->tls, sizeof hop->tls, "%s %s", facts.version, facts.verified ? "verified" : "unverified");
 	client_tls_started(hop->client, known && terms_is_authentic(hop->host, &facts), loop_now_ms(hop->pool->loop));

@@ -42,11 +42,10 @@ static bool is_on_this_machine(const struct config_smarthost *host)
 	       (cidr_address(name, address) && cidr_is_loopback(address));
 }
 
-/* In clear text a challenge can be listened to, and the password guessed from it at leisure. Who wrote both tls = none and
- * the mechanism has decided that; "auto" has not, but nobody listens inside this machine. */
+/* In clear text a challenge can be listened to, and the password guessed from it at leisure: only where nobody listens. */
 static bool may_answer_in_clear(const struct config_smarthost *host)
 {
-	return host->tls == CONFIG_TLS_NONE && (host->auth != CONFIG_AUTH_ANY || is_on_this_machine(host));
+	return host->tls == CONFIG_TLS_NONE && is_on_this_machine(host);
 }
 
 /* A name that was configured, not a path or a place to look it up. */
