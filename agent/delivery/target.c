@@ -200,19 +200,6 @@ static void got_address(void *arg, const struct dns_addresses *r)
 	}
 }
 
-/* DNS knows no such name; /etc/hosts may. */
-static void got_unknown(void *arg, const struct dns_addresses *r)
-{
-	struct target *t = arg;
-
-	t->query = NULL;
-	t->result.is_authentic = false;
-	if (r->status == DNS_OK)
-		implicit_mx(t);
-	else
-		never(t, "5.1.2", "there is no domain %.255s", t->result.domain);
-}
-
 /* Addresses do not belong into MX records (RFC 5321, 5.1), and a host "." means that there is none (RFC 7505). */
 static bool is_host_name(const char *name)
 {
@@ -248,6 +235,12 @@ static void take_mx(struct target *t, const struct dns_records *r)
 	}
 }
 
+static void note_alias(struct target *t, const struct dns_records *r)
+{
+	if (r->name && r->name[0] && !span_equals_fold(span_str(r->name), span_str(t->result.domain)))
+		t->result.domain_alias = keep(t, r->name);
+}
+
 static void got_mx(void *arg, const struct dns_records *r)
 {
 	struct target *t = arg;
@@ -255,10 +248,11 @@ static void got_mx(void *arg, const struct dns_records *r)
 	t->query = NULL;
 	t->result.by_dns = r->status == DNS_OK || r->status == DNS_NXDOMAIN || r->status == DNS_NODATA;
 	t->result.is_authentic = r->authentic;
+	note_alias(t, r);
 	switch (r->status) {
 	case DNS_OK: take_mx(t, r); break;
 	case DNS_NODATA: t->query = dns_host(t->setup.dns, t->result.domain, got_address, t); break;
-	case DNS_NXDOMAIN: t->query = dns_host(t->setup.dns, t->result.domain, got_unknown, t); break;
+	case DNS_NXDOMAIN: never(t, "5.1.2", "there is no domain %.255s", t->result.domain); break;
 	case DNS_BAD_NAME: never(t, "5.1.2", "%.255s is not the name of a domain", t->result.domain); break;
 	case DNS_TEMPORARY: end(t, TARGET_NO_HOST, "", r->text); break;
 	case DNS_SILENT: end(t, TARGET_SILENT, "", r->text); break;

@@ -45,7 +45,8 @@ struct target_result {
 	bool by_dns;       /* a resolver gave a real answer */
 	bool is_authentic; /* all that led from the domain to the names is (DNSSEC): also "there is no MX"; true of what
 	                       the configuration names itself */
-	const char *domain; /* MX: the recipients'; SRV: the one asked for; else NULL */
+	const char *domain;       /* MX: the recipients'; SRV: the one asked for; else NULL */
+	const char *domain_alias; /* where the domain's own aliases led (CNAME), or NULL */
 	const struct target_host *hosts;
 	size_t count;
 	const char *status; /* NEVER: "5.1.2", "5.1.10", "5.4.6" … */
