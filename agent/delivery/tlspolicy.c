@@ -5,7 +5,6 @@
 #include <string.h>
 #include <sys/socket.h>
 
-#include "base/crypto.h"
 #include "net/addr.h"
 #include "net/tlsa.h"
 
@@ -389,45 +388,6 @@ static enum client_tls tls_of(const struct tlspolicy_facts *facts, const struct 
 	return facts->target->tls == CONFIG_TLS_IMPLICIT ? CLIENT_TLS_IMPLICIT : CLIENT_TLS_STARTTLS;
 }
 
-static void mix(struct crypto_sha256 *h, const char *text)
-{
-	crypto_sha256_update(h, text ? text : "", text ? strlen(text) + 1 : 1);
-}
-
-/* All that a ticket must not be carried across goes into the digest; the rest is for whoever reads it. */
-static void name_key(const struct tlspolicy_facts *facts, struct tlspolicy *out)
-{
-	const struct tls_demand *d = &out->demand;
-	struct crypto_sha256 *h = crypto_sha256_new();
-	const size_t numbers[] = { facts->target->port, out->level,    d->verify,   d->only_notes,
-				   d->more_name_count,  d->tlsa_count, d->pin_count };
-	const char *texts[] = { facts->host->name, facts->target->name, d->name,     d->check_name,
-				d->ca_file,        d->certificate_file, d->key_file, d->minimum };
-	uint8_t digest[CRYPTO_SHA256_LEN];
-	size_t len = 0;
-
-	crypto_sha256_update(h, numbers, sizeof(numbers));
-	for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
-		mix(h, texts[i]);
-	for (size_t i = 0; i < d->more_name_count; i++)
-		mix(h, d->more_names[i]);
-	for (size_t i = 0; i < d->pin_count; i++)
-		mix(h, d->pins[i]);
-	for (size_t i = 0; i < d->tlsa_count; i++) {
-		const uint8_t head[] = { d->tlsa[i].usage, d->tlsa[i].selector, d->tlsa[i].matching };
-
-		crypto_sha256_update(h, head, sizeof(head));
-		crypto_sha256_update(h, d->tlsa[i].data.data, d->tlsa[i].data.len);
-	}
-	crypto_sha256_final(h, digest);
-	crypto_sha256_free(h);
-	for (size_t i = 0; i < sizeof(digest); i++)
-		len += (size_t)snprintf(out->key + len, sizeof(out->key) - len, "%02x", digest[i]);
-	snprintf(out->key + len, sizeof(out->key) - len, " %s %s:%u %s", facts->host->name, facts->target->name,
-		 facts->target->port, tlspolicy_level_name(out->level));
-	out->demand.cache_key = out->key;
-}
-
 void tlspolicy_decide(const struct tlspolicy_facts *facts, struct tlspolicy *out)
 {
 	const struct config_smarthost *host = facts->host;
@@ -461,7 +421,10 @@ void tlspolicy_decide(const struct tlspolicy_facts *facts, struct tlspolicy *out
 	out->demand.certificate_file = host->tls_certificate;
 	out->demand.key_file = host->tls_key;
 	out->demand.minimum = host->tls_minimum;
-	name_key(facts, out);
+	/* Of all that is demanded tls itself takes care. */
+	snprintf(out->key, sizeof(out->key), "%s %s:%u %s", host->name, facts->target->name, facts->target->port,
+		 tlspolicy_level_name(out->level));
+	out->demand.cache_key = out->key;
 }
 
 bool tlspolicy_is_proven(const struct tlspolicy *policy, const struct tls_facts *facts)

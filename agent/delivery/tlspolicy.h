@@ -73,7 +73,7 @@ struct tlspolicy {
 	enum client_tls tls;      /* for the engine */
 	bool is_unproven;         /* nothing that requires TLS goes this way */
 	bool is_waived;           /* a line of the configuration waives the proof */
-	struct tls_demand demand; /* its `cache_key` names all that is demanded, so that no ticket skips a check */
+	struct tls_demand demand; /* with its `cache_key`: tickets are kept apart by all that is demanded */
 	const char *names[TLSPOLICY_NAMES];
 	struct tls_tlsa tlsa[TLSPOLICY_TLSA];
 	char below[300]; /* ".example.org" */

@@ -83,6 +83,7 @@ const struct tls_session *conn_tls(const struct conn *conn);
 const char *conn_error(const struct conn *conn);          /* for people, or "" */
 bool conn_failed_in_tls(const struct conn *conn);         /* the failure came from the handshake or the record layer */
 bool conn_failed_by_certificate(const struct conn *conn); /* the peer's was refused */
+enum tls_failure conn_tls_failure(const struct conn *conn); /* and what is wrong with it */
 
 /* "192.0.2.7:1234", "[2001:db8::1]:25", "unix"; never NULL. */
 const char *conn_peer(const struct conn *conn);

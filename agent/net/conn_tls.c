@@ -80,3 +80,8 @@ const struct tls_session *conn_tls(const struct conn *conn)
 {
 	return conn->phase == PHASE_SECURE ? conn->tls : NULL;
 }
+
+enum tls_failure conn_tls_failure(const struct conn *conn)
+{
+	return conn->tls ? tls_failure(conn->tls) : TLS_FAILURE_NONE;
+}

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "net/addr.h"
 #include "net/tls_client.h"
+#include "net/tls_demand.h"
 #include "net/tls_peer.h"
 #include "net/tls_server.h"
 
@@ -44,14 +45,12 @@ struct tls_session {
 	struct tls_client *client;
 	struct tls_client_trust *trust; /* client that verifies: against what */
 	struct tls_client_own *own;
-	char *name; /* what the certificate must be for */
-	char *pins; /* separated by NUL, two at the end; NULL: none */
-	char *cache_key;
-	char *error;
+	struct tls_demand_copy demand; /* of a client */
+	char *error, *note;
 	char peer[128];
 	char user[256];
-	bool verify;
-	bool verified, resumed;
+	enum tls_failure failure;
+	bool verified, by_dane, resumed;
 	bool certificate_error;
 	bool done;
 	bool ticket_came;
@@ -62,14 +61,14 @@ struct tls_session {
 	bool dry; /* the last read got all there was: the next one waits for the poll */
 };
 
-/* Cleans what strangers wrote into it; the first reason stays. */
-static void set_error(struct tls_session *tls, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void set_error(struct tls_session *tls, const char *format, ...)
+/* Cleans what strangers wrote into it; the first text stays. */
+static void set_text(char **text, const char *format, ...) __attribute__((format(printf, 2, 3)));
+static void set_text(char **text, const char *format, ...)
 {
 	struct buf raw, clean;
 	va_list args;
 
-	if (tls->error)
+	if (*text)
 		return;
 	buf_init(&raw, 4096);
 	buf_init(&clean, 1024);
@@ -77,40 +76,11 @@ static void set_error(struct tls_session *tls, const char *format, ...)
 	buf_vprintf(&raw, format, args);
 	va_end(args);
 	text_clean(&clean, buf_span(&raw), 500);
-	tls->error = buf_take(&clean);
+	*text = buf_take(&clean);
 	buf_fini(&raw);
 }
 
-/* A ticket is only used again towards a peer of which exactly the same is demanded. */
-static char *full_cache_key(const struct tls_demand *demand, const char *name)
-{
-	struct buf key;
-	bool whole;
-
-	buf_init(&key, 64 * 1024);
-	whole = buf_printf(&key, "%s\n%s\n%s\n%d\n%s\n%s\n%s\n", demand->cache_key, demand->name ? demand->name : "",
-			   name ? name : "", demand->verify, demand->ca_file ? demand->ca_file : "",
-			   demand->minimum ? demand->minimum : "",
-			   demand->certificate_file ? demand->certificate_file : "");
-	for (size_t i = 0; whole && i < demand->pin_count; i++)
-		whole = buf_printf(&key, "%s\n", demand->pins[i]);
-	if (whole)
-		return buf_take(&key);
-	buf_fini(&key);
-	return NULL;
-}
-
-static char *copy_pins(const struct tls_demand *demand)
-{
-	struct buf pins;
-
-	if (demand->pin_count == 0)
-		return NULL;
-	buf_init(&pins, 64 * 1024);
-	for (size_t i = 0; i < demand->pin_count; i++)
-		buf_append(&pins, demand->pins[i], strlen(demand->pins[i]) + 1);
-	return buf_take(&pins);
-}
+#define set_error(tls, ...) set_text(&(tls)->error, __VA_ARGS__)
 
 static int on_ticket(gnutls_session_t session, unsigned type, unsigned when, unsigned incoming,
 		     const gnutls_datum_t *message)
@@ -130,11 +100,21 @@ static void keep_ticket(struct tls_session *tls)
 	gnutls_datum_t data = { NULL, 0 };
 
 	tls->ticket_came = false;
-	if (!tls->cache_key || !tls->client || gnutls_session_get_data2(tls->session, &data) < 0)
+	if (!tls->demand.cache_key || !tls->client || gnutls_session_get_data2(tls->session, &data) < 0)
 		return;
-	tls_client_keep_ticket(tls->client, tls->cache_key, &data);
+	tls_client_keep_ticket(tls->client, tls->demand.cache_key, &data);
 	explicit_bzero(data.data, data.size);
 	gnutls_free(data.data);
+}
+
+/* After a failure the next handshake is a whole one. */
+static void forget_ticket(struct tls_session *tls)
+{
+	struct tls_client_ticket *ticket =
+		tls->demand.cache_key ? tls_client_ticket(tls->client, tls->demand.cache_key) : NULL;
+
+	if (ticket)
+		tls_client_drop_ticket(tls->client, ticket);
 }
 
 static bool offer_name(struct tls_session *tls, const char *name)
@@ -154,45 +134,36 @@ static bool offer_name(struct tls_session *tls, const char *name)
 static bool client_setup(struct tls_session *tls, const struct tls_demand *demand, char *why, size_t why_size)
 {
 	const char *priority = priority_string(demand->minimum);
-	const char *name = demand->check_name ? demand->check_name : demand->name;
 	const struct tls_client_ticket *ticket;
 
 	if (!priority) {
 		snprintf(why, why_size, "tls_minimum: no such version: \"%s\"", demand->minimum);
 		return false;
 	}
-	if (demand->verify && !name && demand->pin_count == 0) {
-		snprintf(why, why_size, "nothing to check the certificate against: no name and no pin");
+	if (!tls_demand_copy(demand, &tls->demand, why, why_size))
 		return false;
-	}
 	tls->own = tls_client_own(tls->client, demand, why, why_size);
 	if (!tls->own)
 		return false;
 	tls->own->references++;
-	/* With pins the authorities have no say, so their store is not loaded. */
-	if (demand->verify && demand->pin_count == 0) {
+	/* With pins or DANE the authorities have no say, so their store is not loaded. */
+	if (demand->verify && !tls->demand.pins && !tls->demand.tlsa) {
 		tls->trust = tls_client_trust(tls->client, demand->ca_file, why, why_size);
 		if (!tls->trust)
 			return false;
 		tls->trust->references++;
 	}
-	tls->verify = demand->verify;
-	tls->pins = copy_pins(demand);
-	tls->name = name ? mem_strdup(name) : NULL;
 	if (gnutls_priority_set_direct(tls->session, priority, NULL) < 0 ||
 	    gnutls_credentials_set(tls->session, GNUTLS_CRD_CERTIFICATE, tls->own->credentials) < 0 ||
 	    (demand->name && !offer_name(tls, demand->name))) {
 		snprintf(why, why_size, "the TLS library refuses these settings");
 		return false;
 	}
-	if (!demand->cache_key)
-		return true;
-	tls->cache_key = full_cache_key(demand, name);
-	if (!tls->cache_key)
+	if (!tls->demand.cache_key)
 		return true;
 	gnutls_handshake_set_hook_function(tls->session, GNUTLS_HANDSHAKE_NEW_SESSION_TICKET, GNUTLS_HOOK_POST,
 					   on_ticket);
-	ticket = tls_client_ticket(tls->client, tls->cache_key);
+	ticket = tls_client_ticket(tls->client, tls->demand.cache_key);
 	if (ticket)
 		gnutls_session_set_data(tls->session, ticket->data, ticket->len);
 	return true;
@@ -307,9 +278,8 @@ void tls_free(struct tls_session *tls)
 	tls_client_unref_trust(tls->trust);
 	tls_client_unref_own(tls->own);
 	tls_client_free(tls->client);
-	mem_free(tls->name);
-	mem_free(tls->pins);
-	mem_free(tls->cache_key);
+	tls_demand_free(&tls->demand);
+	mem_free(tls->note);
 	mem_free(tls->error);
 	mem_free(tls);
 }
@@ -354,8 +324,11 @@ static bool is_right_peer(struct tls_session *tls)
 {
 	struct tls_peer check = { .session = tls->session,
 				  .trust = tls->trust ? tls->trust->list : NULL,
-				  .name = tls->name,
-				  .pins = tls->pins };
+				  .names = tls->demand.names,
+				  .name_count = tls->demand.name_count,
+				  .pins = tls->demand.pins,
+				  .tlsa = tls->demand.tlsa,
+				  .tlsa_count = tls->demand.tlsa_count };
 	bool good;
 
 	if (shows_none(tls))
@@ -368,11 +341,17 @@ static bool is_right_peer(struct tls_session *tls)
 	}
 	good = tls_peer_check(&check);
 	tls->verified = check.verified;
+	tls->by_dane = check.by_dane;
+	tls->failure = check.failure;
 	snprintf(tls->peer, sizeof(tls->peer), "%s", check.subject);
 	snprintf(tls->user, sizeof(tls->user), "%s", check.user);
-	if (!good)
+	if (good)
+		return true;
+	if (tls->demand.only_notes)
+		set_text(&tls->note, "%s", check.why);
+	else
 		set_error(tls, "%s", check.why);
-	return good;
+	return tls->demand.only_notes;
 }
 
 enum tls_result tls_handshake(struct tls_session *tls)
@@ -390,17 +369,14 @@ enum tls_result tls_handshake(struct tls_session *tls)
 	if (code == GNUTLS_E_AGAIN)
 		return gnutls_record_get_direction(tls->session) ? TLS_WANT_WRITE : TLS_WANT_READ;
 	if (code < 0) {
+		forget_ticket(tls);
 		say_handshake(tls, code);
 		gnutls_alert_send_appropriate(tls->session, code);
 		return TLS_FAILED;
 	}
 	tls->resumed = gnutls_session_is_resumed(tls->session);
 	if (!is_right_peer(tls)) {
-		struct tls_client_ticket *ticket =
-			tls->cache_key ? tls_client_ticket(tls->client, tls->cache_key) : NULL;
-
-		if (ticket)
-			tls_client_drop_ticket(tls->client, ticket);
+		forget_ticket(tls);
 		tls->certificate_error = true;
 		gnutls_alert_send(tls->session, GNUTLS_AL_FATAL, GNUTLS_A_BAD_CERTIFICATE);
 		return TLS_FAILED;
@@ -495,13 +471,37 @@ bool tls_is_certificate_error(const struct tls_session *tls)
 	return tls->certificate_error;
 }
 
+enum tls_failure tls_failure(const struct tls_session *tls)
+{
+	return tls->failure;
+}
+
+const char *tls_failure_report(enum tls_failure failure)
+{
+	switch (failure) {
+	case TLS_FAILURE_NONE: return "validation-failure";
+	case TLS_FAILURE_ABSENT:
+	case TLS_FAILURE_PIN:
+	case TLS_FAILURE_NOT_YET:
+	case TLS_FAILURE_REVOKED:
+	case TLS_FAILURE_UNTRUSTED: return "certificate-not-trusted";
+	case TLS_FAILURE_DANE: return "tlsa-invalid";
+	case TLS_FAILURE_EXPIRED: return "certificate-expired";
+	case TLS_FAILURE_NAME: return "certificate-host-mismatch";
+	}
+	return "validation-failure";
+}
+
 void tls_facts(const struct tls_session *tls, struct tls_facts *out)
 {
 	gnutls_protocol_t version = gnutls_protocol_get_version(tls->session);
 	const char *name = gnutls_protocol_get_name(version);
 	const char *cipher = gnutls_cipher_get_name(gnutls_cipher_get(tls->session));
 
-	*out = (struct tls_facts){ .verified = tls->verified, .resumed = tls->resumed };
+	*out = (struct tls_facts){
+		.verified = tls->verified, .by_dane = tls->by_dane, .resumed = tls->resumed, .failure = tls->failure
+	};
+	snprintf(out->why, sizeof(out->why), "%s", tls->note ? tls->note : "");
 	/* GnuTLS says "TLS1.3"; everybody else "TLSv1.3". */
 	snprintf(out->version, sizeof(out->version), "TLSv%s", name && strncmp(name, "TLS", 3) == 0 ? name + 3 : "?");
 	snprintf(out->cipher, sizeof(out->cipher), "%s", cipher ? cipher : "");

@@ -2,8 +2,10 @@
  * tls - TLS sessions over a non-blocking descriptor (GnuTLS), for clients and servers.
  *
  * Owns:    contexts (certificates, the trust store, the cache of resumption tickets) and sessions.
- * Never:   resumes a session without checking the peer again; allows less than TLS 1.2 unless told so; loads the
- *          system's trust store before it is first needed.
+ * Never:   resumes a session without checking the peer again; allows less than TLS 1.2 unless told so; sends early data
+ *          (RFC 8446, 2.3); loads the system's trust store before it is first needed.
+ * A client offers no ALPN: no name for SMTP is registered, so a server that minds could only turn it away. A server here
+ * turns away clients that mean another protocol.
  * Threads: one. Only tls*.[ch] include <gnutls/...> (beside base/crypto.c).
  */
 #ifndef TLS_H
@@ -70,7 +72,9 @@ struct tls_demand {
 	size_t pin_count;
 	const char *certificate_file, *key_file; /* our own, or NULL */
 	const char *minimum;                     /* "1.2", "1.3" (also "1.0", "1.1" where someone must); NULL: 1.2 */
-	const char *cache_key;                   /* tickets are kept under this: host, port, policy; NULL: none */
+	/* Tickets are kept under this (host, port, policy) and under all of the above, so that none is ever used where
+	 * something else was demanded; and the peer is checked anew all the same. NULL: none. */
+	const char *cache_key;
 };
 
 /* Both take no ownership of fd. On failure NULL, with `why`. */
@@ -92,7 +96,7 @@ size_t tls_pending(const struct tls_session *tls);
 void tls_bye(struct tls_session *tls); /* sends close_notify, does not wait */
 /* Why it failed, for people: "certificate expired on …, issuer …". Valid until tls_free(). */
 const char *tls_error(const struct tls_session *tls);
-/* True when the failure was about the peer's certificate (name, chain, date, pin). */
+/* True when the failure was about the peer's certificate (name, chain, date, pin, DANE). */
 bool tls_is_certificate_error(const struct tls_session *tls);
 
 /* What is wrong with a peer's certificate; of several things the first of these. */

@@ -1,6 +1,5 @@
 #include "net/tls_peer.h"
 
-#include <arpa/inet.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
@@ -8,19 +7,25 @@
 
 #include "base/buf.h"
 #include "base/text.h"
+#include "net/tls_dane.h"
+#include "net/tls_names.h"
+#include "net/tlsa.h"
 
 enum {
-	CHAIN_MAX = 16,  /* certificates of a peer that are looked at */
-	NAMES_SHOWN = 4, /* of a certificate for another name */
+	CHAIN_MAX = TLS_DANE_CHAIN, /* certificates of a peer that are looked at */
+	NAMES_SHOWN = 4,
 };
 
-static void say(struct tls_peer *check, const char *format, ...) __attribute__((format(printf, 2, 3)));
-static void say(struct tls_peer *check, const char *format, ...)
+/* The first reason stays. */
+static void say(struct tls_peer *check, enum tls_failure failure, const char *format, ...)
+	__attribute__((format(printf, 3, 4)));
+static void say(struct tls_peer *check, enum tls_failure failure, const char *format, ...)
 {
 	va_list args;
 
 	if (check->why[0])
 		return;
+	check->failure = failure;
 	va_start(args, format);
 	vsnprintf(check->why, sizeof(check->why), format, args);
 	va_end(args);
@@ -30,6 +35,12 @@ struct chain {
 	gnutls_x509_crt_t list[CHAIN_MAX]; /* the peer's own first */
 	unsigned count;
 };
+
+/* For people. */
+static const char *name_of(const struct tls_peer *check)
+{
+	return check->name_count ? check->names[0] : "the peer";
+}
 
 static void chain_free(struct chain *chain)
 {
@@ -45,7 +56,7 @@ static bool chain_read(struct tls_peer *check, struct chain *out)
 
 	out->count = 0;
 	if (!peers || count == 0) {
-		say(check, "the peer shows no certificate");
+		say(check, TLS_FAILURE_ABSENT, "the peer shows no certificate");
 		return false;
 	}
 	for (unsigned i = 0; i < count && i < CHAIN_MAX; i++) {
@@ -53,7 +64,7 @@ static bool chain_read(struct tls_peer *check, struct chain *out)
 			break;
 		out->count++;
 		if (gnutls_x509_crt_import(out->list[i], &peers[i], GNUTLS_X509_FMT_DER) < 0) {
-			say(check, "the peer's certificate is malformed");
+			say(check, TLS_FAILURE_ABSENT, "the peer's certificate is malformed");
 			return false;
 		}
 	}
@@ -67,47 +78,6 @@ static const char *print_date(time_t when, char out[32])
 	if (when == (time_t)-1 || !gmtime_r(&when, &tm) || strftime(out, 32, "%Y-%m-%d %H:%M UTC", &tm) == 0)
 		snprintf(out, 32, "an unknown date");
 	return out;
-}
-
-static void print_names(gnutls_x509_crt_t crt, struct buf *out)
-{
-	unsigned shown = 0, seq = 0;
-
-	for (;; seq++) {
-		char san[256], text[INET6_ADDRSTRLEN];
-		size_t len = sizeof(san) - 1;
-		int type = gnutls_x509_crt_get_subject_alt_name(crt, seq, san, &len, NULL);
-
-		if (type == GNUTLS_E_REQUESTED_DATA_NOT_AVAILABLE)
-			break;
-		if (type == GNUTLS_E_SHORT_MEMORY_BUFFER)
-			continue;
-		if (type < 0)
-			break;
-		san[len] = '\0';
-		if (type == GNUTLS_SAN_IPADDRESS) {
-			if (!inet_ntop(len == 4 ? AF_INET : AF_INET6, san, text, sizeof(text)) ||
-			    (len != 4 && len != 16))
-				continue;
-			snprintf(san, sizeof(san), "%s", text);
-		} else if (type != GNUTLS_SAN_DNSNAME) {
-			continue;
-		}
-		if (shown == NAMES_SHOWN) {
-			buf_append_str(out, " and more");
-			break;
-		}
-		buf_printf(out, "%s%s", shown++ ? ", " : "", san);
-	}
-	if (shown == 0) {
-		char cn[256];
-		size_t len = sizeof(cn);
-
-		if (gnutls_x509_crt_get_dn_by_oid(crt, GNUTLS_OID_X520_COMMON_NAME, 0, 0, cn, &len) >= 0)
-			buf_append_str(out, cn);
-		else
-			buf_append_str(out, "nobody");
-	}
 }
 
 static void say_date(const struct chain *chain, unsigned status, struct buf *out)
@@ -152,6 +122,29 @@ static void say_issuer(const struct chain *chain, struct buf *out)
 	gnutls_free(dn.data);
 }
 
+static enum tls_failure failure_of(unsigned status, bool name_fits)
+{
+	if (status & GNUTLS_CERT_EXPIRED)
+		return TLS_FAILURE_EXPIRED;
+	if (status & GNUTLS_CERT_NOT_ACTIVATED)
+		return TLS_FAILURE_NOT_YET;
+	if (!name_fits)
+		return TLS_FAILURE_NAME;
+	if (status & GNUTLS_CERT_REVOKED)
+		return TLS_FAILURE_REVOKED;
+	return TLS_FAILURE_UNTRUSTED;
+}
+
+static void say_name(const struct tls_peer *check, const struct chain *chain, struct buf *out)
+{
+	buf_append_str(out, "; it is not for ");
+	for (size_t i = 0; i < check->name_count && i < NAMES_SHOWN; i++)
+		buf_printf(out, "%s%s%.200s", i ? " or " : "", check->names[i][0] == '.' ? "a name below " : "",
+			   check->names[i] + (check->names[i][0] == '.'));
+	buf_append_str(out, " but for ");
+	tls_names_print(chain->list[0], out);
+}
+
 /* Every reason, in words. `status` is GnuTLS's verdict on the chain. */
 static void say_why(struct tls_peer *check, const struct chain *chain, unsigned status, bool name_fits)
 {
@@ -168,13 +161,12 @@ static void say_why(struct tls_peer *check, const struct chain *chain, unsigned 
 		  check->is_client ? "; it is not meant for clients" : "; it is not meant for servers" },
 		{ GNUTLS_CERT_UNKNOWN_CRIT_EXTENSIONS, "; it has demands that are not understood" },
 	};
+	enum tls_failure failure;
 	struct buf words;
 
-	buf_init(&words, 2048);
-	if (!name_fits) {
-		buf_printf(&words, "; it is not for %s but for ", check->name);
-		print_names(chain->list[0], &words);
-	}
+	buf_init(&words, 4096);
+	if (!name_fits)
+		say_name(check, chain, &words);
 	if (status & (GNUTLS_CERT_EXPIRED | GNUTLS_CERT_NOT_ACTIVATED))
 		say_date(chain, status, &words);
 	/* One that is signed by itself, under the name of one that is trusted, looks badly signed to GnuTLS. */
@@ -187,30 +179,71 @@ static void say_why(struct tls_peer *check, const struct chain *chain, unsigned 
 			buf_append_str(&words, others[i].text);
 	if (buf_is_empty(&words))
 		buf_append_str(&words, "; it cannot be verified");
+	failure = failure_of(status, name_fits);
 	if (check->is_client)
-		say(check, "the client's certificate (%s) is refused: %s", check->subject, buf_cstr(&words) + 2);
+		say(check, failure, "the client's certificate (%s) is refused: %s", check->subject,
+		    buf_cstr(&words) + 2);
 	else
-		say(check, "the certificate of %s is refused: %s", check->name, buf_cstr(&words) + 2);
+		say(check, failure, "the certificate of %.200s is refused: %s", name_of(check), buf_cstr(&words) + 2);
 	buf_fini(&words);
 }
 
-static bool verify_chain(struct tls_peer *check, const struct chain *chain)
+static bool verify_chain(struct tls_peer *check, const struct chain *chain, gnutls_x509_trust_list_t trust)
 {
 	const char *purpose = check->is_client ? GNUTLS_KP_TLS_WWW_CLIENT : GNUTLS_KP_TLS_WWW_SERVER;
 	gnutls_typed_vdata_st data = { .type = GNUTLS_DT_KEY_PURPOSE_OID, .data = (unsigned char *)(uintptr_t)purpose };
 	gnutls_x509_crt_t list[CHAIN_MAX];
 	unsigned status = GNUTLS_CERT_INVALID;
-	bool name_fits = check->is_client || gnutls_x509_crt_check_hostname2(chain->list[0], check->name, 0);
+	bool name_fits = check->is_client || tls_names_fit_one(chain->list[0], check->names, check->name_count);
 
 	/* It sorts and shortens the list it is given. */
 	memcpy(list, chain->list, sizeof(list));
-	if (gnutls_x509_trust_list_verify_crt2(check->trust, list, chain->count, &data, 1, 0, &status, NULL) < 0)
+	if (gnutls_x509_trust_list_verify_crt2(trust, list, chain->count, &data, 1, 0, &status, NULL) < 0)
 		status |= GNUTLS_CERT_INVALID;
 	if (status == 0 && name_fits)
 		return true;
 	say_why(check, chain, status, name_fits);
 	return false;
 }
+
+/* ---------------------------------------------------------------- DANE */
+
+/* The anchor, and nothing else, is trusted. */
+static bool leads_to(struct tls_peer *check, struct tls_dane_anchor *anchor)
+{
+	gnutls_x509_trust_list_t trust = NULL;
+	struct chain chain = { .count = anchor->count };
+	bool good = false;
+
+	memcpy(chain.list, anchor->chain, anchor->count * sizeof(anchor->chain[0]));
+	if (gnutls_x509_trust_list_init(&trust, 1) < 0)
+		return false;
+	if (gnutls_x509_trust_list_add_cas(trust, &anchor->anchor, 1, 0) == 1)
+		good = verify_chain(check, &chain, trust);
+	gnutls_x509_trust_list_deinit(trust, 0);
+	return good;
+}
+
+static bool check_dane(struct tls_peer *check, const struct chain *chain)
+{
+	struct tls_dane dane = { .count = 0 };
+	char text[TLSA_TEXT_SIZE];
+
+	check->by_dane = tls_dane_names(chain->list[0], check->tlsa, check->tlsa_count);
+	if (check->by_dane)
+		return true;
+	tls_dane_find(chain->list, chain->count, check->tlsa, check->tlsa_count, &dane);
+	for (size_t i = 0; i < dane.count && !check->by_dane; i++)
+		check->by_dane = leads_to(check, &dane.anchors[i]);
+	tls_dane_free(&dane);
+	if (!check->by_dane)
+		say(check, TLS_FAILURE_DANE, "no TLSA record fits the certificate of %s (%zu looked at%s%s)",
+		    name_of(check), check->tlsa_count, check->tlsa_count ? ", the first: " : "",
+		    check->tlsa_count ? tlsa_text(&check->tlsa[0], text) : "");
+	return check->by_dane;
+}
+
+/* ---------------------------------------------------------------- pins */
 
 /* "sha256:" and the digest of the public key in hex (colons allowed) or base64. */
 static bool pin_matches(const char *pin, const unsigned char digest[32])
@@ -247,7 +280,7 @@ static bool read_digest(struct tls_peer *check, const struct chain *chain, unsig
 
 	if (gnutls_x509_crt_get_key_id(chain->list[0], GNUTLS_KEYID_USE_SHA256, digest, &len) >= 0 && len == 32)
 		return true;
-	say(check, "the public key of the peer's certificate cannot be read");
+	say(check, TLS_FAILURE_ABSENT, "the public key of the peer's certificate cannot be read");
 	return false;
 }
 
@@ -275,8 +308,8 @@ static bool check_pins(struct tls_peer *check, const struct chain *chain)
 		return false;
 	if (is_pinned(check, digest))
 		return true;
-	say(check, "the public key of %s fits none of tls_pins: it is sha256:%s",
-	    check->name ? check->name : "the peer", print_digest(digest, shown));
+	say(check, TLS_FAILURE_PIN, "the public key of %s fits none of tls_pins: it is sha256:%s", name_of(check),
+	    print_digest(digest, shown));
 	return false;
 }
 
@@ -339,9 +372,10 @@ static bool check_client(struct tls_peer *check, const struct chain *chain)
 	if (!read_digest(check, chain, digest))
 		return false;
 	pinned = is_pinned(check, digest);
-	proven = !pinned && check->trust && verify_chain(check, chain);
+	proven = !pinned && check->trust && verify_chain(check, chain, check->trust);
 	if (!pinned && !check->trust)
-		say(check, "the key of the client's certificate (%s) fits none of client_pins: it is sha256:%s",
+		say(check, TLS_FAILURE_PIN,
+		    "the key of the client's certificate (%s) fits none of client_pins: it is sha256:%s",
 		    check->subject, print_digest(digest, shown));
 	if (pinned || proven)
 		name_client(check, chain, digest, pinned);
@@ -362,6 +396,17 @@ static void note_subject(struct tls_peer *check, const struct chain *chain)
 	gnutls_free(dn.data);
 }
 
+static bool check_server(struct tls_peer *check, const struct chain *chain)
+{
+	if (check->pins && !check_pins(check, chain))
+		return false;
+	if (check->tlsa)
+		return check_dane(check, chain);
+	if (check->pins)
+		return true;
+	return check->trust && verify_chain(check, chain, check->trust);
+}
+
 bool tls_peer_check(struct tls_peer *check)
 {
 	struct chain chain = { .count = 0 };
@@ -371,10 +416,8 @@ bool tls_peer_check(struct tls_peer *check)
 		note_subject(check, &chain);
 	if (check->is_client)
 		check->verified = read && check_client(check, &chain);
-	else if (check->pins)
-		check->verified = read && check_pins(check, &chain);
-	else if (check->trust)
-		check->verified = read && verify_chain(check, &chain);
+	else
+		check->verified = read && check_server(check, &chain);
 	chain_free(&chain);
-	return check->verified || (!check->is_client && !check->pins && !check->trust);
+	return check->verified || (!check->is_client && !check->pins && !check->trust && !check->tlsa);
 }
