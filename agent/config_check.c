@@ -10,6 +10,7 @@
 #include "base/text.h"
 #include "config_load.h"
 #include "names.h"
+#include "smtp/address.h"
 
 const struct config_at *config_check_at(const struct config_load *load, const void *object, const char *key,
 					const struct config_at *begin)
@@ -161,25 +162,21 @@ static void check_aliases(struct config_load *load)
 		check_names(load, at);
 }
 
-static void check_dns(struct config_load *load)
+static void check_tlsrpt(struct config_load *load)
 {
-	struct config *config = load->config;
-	struct config_at begin = { config->file, 0 };
-	const struct config_at *at = config_check_at(load, config, "servers", &begin);
+	const struct config_tlsrpt *t = &load->config->tlsrpt;
+	const struct {
+		const char *key, *address;
+	} rows[] = { { "contact", t->contact }, { "from", t->from } };
+	struct address parsed;
 
-	for (size_t i = 0; i < config->dns_servers.count; i++) {
-		const char *server = config->dns_servers.list[i];
-		bool is_loopback, has_port = config_address_split(server, false, &is_loopback);
+	for (size_t i = 0; i < 2; i++) {
+		const struct config_at *at = config_where(load, t, rows[i].key);
+		enum address_err err = at ? address_parse(span_str(rows[i].address), 0, &parsed) : ADDRESS_OK;
 
-		if (has_port)
-			continue;
-		if (!config_address_split(server, true, &is_loopback))
-			config_error(load, at, "servers: \"%s\" is not an address - write it like \"127.0.0.1:53\"",
-				     server);
-		else if (server[0] == '[' || !strchr(server, ':'))
-			config->dns_servers.list[i] = config_format(load, "%s:53", server);
-		else
-			config->dns_servers.list[i] = config_format(load, "[%s]:53", server);
+		if (err != ADDRESS_OK)
+			config_error(load, at, "%s = \"%s\" is not an address: %s - as in \"me@example.com\"",
+				     rows[i].key, rows[i].address, address_err_text(err));
 	}
 }
 
@@ -240,11 +237,13 @@ void config_check_all(struct config_load *load)
 	config_check_backoff(load, &config->reconnect, "reconnect", &begin);
 	check_trust(load);
 	check_aliases(load);
-	check_dns(load);
+	config_dns_servers(load);
+	check_tlsrpt(load);
 	check_doubles(load);
 	if (load->is_incomplete)
 		return;
 	config_via_check(load);
 	config_mx_domains(load);
+	config_dns_check(load, "/etc/resolv.conf");
 	config_rules_check(load);
 }

@@ -9,6 +9,7 @@
  *     config_check   what must fit together, and what is refused
  *     config_host    the same for smart hosts
  *     config_mx      the same for mx and domains
+ *     config_dns     the same for resolvers
  *     config_via     the same for routes
  *     config_proxy   how SOCKS proxies are written
  *     config_listener  the same for listeners
@@ -182,6 +183,13 @@ void config_mx_domains(struct config_load *load);
 
 /* config_proxy: "socks5://[USER[:PASSWORD]@]HOST:PORT", or "none". NULL, or what is wrong (without the password). */
 const char *config_proxy_read(struct config_load *load, const char *text, struct config_proxy *out);
+
+/* config_dns */
+void config_dns_servers(struct config_load *load);
+/* Whether the agent will believe the resolver that an answer is signed; as net/dns does. */
+bool config_dns_is_trusted(const struct config *config, const char *resolv_file);
+/* Once all is known: what is to be proven by answers that nobody believes. */
+void config_dns_check(struct config_load *load, const char *resolv_file);
 
 /* config_via */
 void config_via_route(struct config_load *load, struct config_route *route);
