@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "delivery/expiry.h"
 #include "delivery/report.h"
 #include "delivery/settle.h"
 #include "log.h"
@@ -13,16 +14,14 @@ enum {
 	AGAIN_MS = 60 * 1000,          /* a report that could not be queued; recipients that were in flight */
 	UNTRIED_AGAIN_MS = 900 * 1000, /* mail that had no attempt yet */
 	TRIED_AGAIN_MS = 2000,
-	RCPT_TEXT_MAX = 4096,
 };
-
-enum task_kind { TASK_REPORT, TASK_WARN };
 
 void bounce_init(struct bounce *b, struct queue *queue, struct scheduler *scheduler)
 {
 	*b = (struct bounce){ .queue = queue, .scheduler = scheduler, .again_boot_ms = INT64_MAX };
 	list_init(&b->reports);
 	list_init(&b->expiries);
+	digest_init(&b->digests);
 }
 
 static void drop(struct bounce *b, struct report *report)
@@ -35,6 +34,7 @@ void bounce_fini(struct bounce *b)
 {
 	while (!list_is_empty(&b->reports))
 		drop(b, LIST_ENTRY(list_first(&b->reports), struct report, node));
+	digest_fini(&b->digests);
 }
 
 bool bounce_has_room(const struct bounce *b)
@@ -42,7 +42,7 @@ bool bounce_has_room(const struct bounce *b)
 	return b->count < BOUNCE_MAX;
 }
 
-static void again(struct bounce *b, int64_t in_ms)
+void bounce_again(struct bounce *b, int64_t in_ms)
 {
 	b->again_boot_ms = moment_min(b->again_boot_ms, b->now.boot_ms + in_ms);
 }
@@ -51,19 +51,18 @@ void bounce_tried(struct bounce *b, struct moment now)
 {
 	b->now = now;
 	if (b->again_boot_ms != INT64_MAX)
-		again(b, TRIED_AGAIN_MS);
+		bounce_again(b, TRIED_AGAIN_MS);
 }
 
 /* ---------------------------------------------------------------- who is to be told what */
 
 static void done(void *arg, struct report *report, enum queue_err err, uint64_t id);
 
-static struct report *begin(struct bounce *b, struct queue_timer timer, bool is_warning)
+static struct report *begin(struct bounce *b, bool is_warning)
 {
 	struct report_setup setup = {
 		.queue = b->queue,
 		.scheduler = b->scheduler,
-		.timer = timer,
 		.is_warning = is_warning,
 		.now_ms = b->now.wall_ms,
 		.done = done,
@@ -99,6 +98,11 @@ static enum dsn_action owed_action(const struct bounce *b, const struct queue_rc
 	return strncmp(rcpt->reply, SETTLE_EXPIRED, strlen(SETTLE_EXPIRED)) == 0 ? DSN_EXPIRED : DSN_FAILED;
 }
 
+static const struct report_message *last_of(const struct report *report)
+{
+	return &report->messages[report->message_count - 1];
+}
+
 static bool is_owed(const struct queue_rcpt *rcpt)
 {
 	return rcpt->state == QUEUE_RCPT_FAILED || rcpt->state == QUEUE_RCPT_DELIVERED;
@@ -116,17 +120,18 @@ static bool wants_warning(const struct queue_rcpt *rcpt)
 }
 
 /* False: one of the recipients is in flight, or its outcome is; then the report waits for it. */
-static bool collect_owed(struct bounce *b, struct report *report, struct queue_view *view,
+static bool collect_owed(struct bounce *b, struct report *report, struct queue_timer timer, struct queue_view *view,
 			 const struct queue_envelope *envelope)
 {
 	struct queue_rcpt rcpt;
 
-	for (uint32_t n = 0; queue_view_rcpt_from(view, report->setup.timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		if (flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n))
+	report_about(report, timer, envelope);
+	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
+		if (flight_find(&b->scheduler->flight, timer.id, rcpt.n))
 			return false;
 		if (!is_owed(&rcpt))
 			continue;
-		if (report->count == REPORT_RCPTS) {
+		if (last_of(report)->count == REPORT_RCPTS) {
 			report->is_partial = true;
 			break;
 		}
@@ -136,7 +141,7 @@ static bool collect_owed(struct bounce *b, struct report *report, struct queue_v
 }
 
 /* Why it still waits: what was said of it, else what its smart hosts failed for. */
-static const char *obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
+const char *bounce_obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
 {
 	struct span rest = span_str(rcpt->flow.target);
 	char name[256];
@@ -175,13 +180,14 @@ static bool wants_late(const struct report *report, const struct queue_rcpt *rcp
 
 /* False: mail that had no attempt yet is not late, the network was; unless it is late for its sender: then only what is
  * in flight is waited for. */
-static bool collect_late(struct bounce *b, struct report *report, struct queue_view *view,
+static bool collect_late(struct bounce *b, struct report *report, struct queue_timer timer, struct queue_view *view,
 			 const struct queue_envelope *envelope)
 {
 	struct queue_rcpt rcpt;
 
-	for (uint32_t n = 0; queue_view_rcpt_from(view, report->setup.timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		bool is_flying = flight_find(&b->scheduler->flight, report->setup.timer.id, rcpt.n);
+	report_about(report, timer, envelope);
+	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
+		bool is_flying = flight_find(&b->scheduler->flight, timer.id, rcpt.n);
 
 		if (is_flying && report->setup.is_by)
 			return false;
@@ -190,8 +196,8 @@ static bool collect_late(struct bounce *b, struct report *report, struct queue_v
 		if (!report->setup.is_by && !(envelope->flags & QUEUE_HELD) &&
 		    !scheduler_is_paused(b->scheduler, rcpt.flow.target) && !scheduler_is_tried(b->scheduler, &rcpt))
 			return false;
-		rcpt.reply = obstacle(b->scheduler, &rcpt);
-		if (report->count < REPORT_RCPTS)
+		rcpt.reply = bounce_obstacle(b->scheduler, &rcpt);
+		if (last_of(report)->count < REPORT_RCPTS)
 			report_add(report, envelope, &rcpt, DSN_DELAYED);
 	}
 	return true;
@@ -200,26 +206,34 @@ static bool collect_late(struct bounce *b, struct report *report, struct queue_v
 static void failed(struct bounce *b, struct report *report, enum queue_err err)
 {
 	if (!b->is_failing)
-		log_event(LOG_LEVEL_ERROR, "report", LOG_ID(report->setup.timer.id),
+		log_event(LOG_LEVEL_ERROR, "report", LOG_ID(report->messages[0].timer.id),
 			  LOG_TEXT("error", queue_err_text(err)),
 			  LOG_TEXT("doing", "the report to the sender stays owed; trying again"));
 	b->is_failing = true;
-	again(b, AGAIN_MS);
+	bounce_again(b, AGAIN_MS);
 	drop(b, report);
+}
+
+static void log_reported(const struct report *report, uint64_t id)
+{
+	for (size_t i = 0; i < report->message_count; i++) {
+		struct log_field fields[] = {
+			LOG_ID(report->messages[i].timer.id),
+			LOG_TEXT("to", report->sender),
+			LOG_TEXT("about", report->setup.is_warning ? "delay" : "outcome"),
+			LOG_NUM("recipients", report->messages[i].count),
+			{ .key = "report", .id = id },
+			{ .key = NULL },
+		};
+
+		log_fields(LOG_LEVEL_NOTICE, "reported", fields);
+	}
 }
 
 static void done(void *arg, struct report *report, enum queue_err err, uint64_t id)
 {
 	struct bounce *b = arg;
-	struct queue_timer timer = report->setup.timer;
-	struct log_field fields[] = {
-		LOG_ID(timer.id),
-		LOG_TEXT("to", report->sender),
-		LOG_TEXT("about", report->setup.is_warning ? "delay" : "outcome"),
-		LOG_NUM("recipients", report->count),
-		{ .key = "report", .id = id },
-		{ .key = NULL },
-	};
+	struct queue_timer timer = report->messages[0].timer;
 	bool is_partial = report->is_partial;
 
 	queue_view_end(b->queue);
@@ -229,7 +243,10 @@ static void done(void *arg, struct report *report, enum queue_err err, uint64_t 
 		return;
 	}
 	b->is_failing = false;
-	log_fields(LOG_LEVEL_NOTICE, "reported", fields);
+	if (err && report->message_count > 1)
+		bounce_again(b, TRIED_AGAIN_MS); /* one of the messages has gone, the others are still owed theirs */
+	else
+		log_reported(report, id);
 	drop(b, report);
 	if (is_partial)
 		bounce_timer(b, timer, b->now);
@@ -245,19 +262,38 @@ static void drop_timer(struct bounce *b, struct queue_timer timer)
 	queue_op_submit(op, NULL, NULL);
 }
 
+/* Who is told of a message: its sender, or, where it has none, the postmaster that the configuration names. */
+static const char *told(const struct bounce *b, const struct queue_envelope *envelope)
+{
+	return envelope->sender[0] ? envelope->sender : b->scheduler->config->postmaster;
+}
+
+/* True: it may have a mail of its own. */
+static bool is_alone(struct bounce *b, struct queue_timer timer, bool is_warning, const struct queue_envelope *envelope)
+{
+	enum digest_verdict verdict = digest_take(&b->digests, told(b, envelope), is_warning, timer, b->now.boot_ms);
+
+	if (verdict == DIGEST_FULL)
+		bounce_again(b, AGAIN_MS);
+	return verdict == DIGEST_ALONE;
+}
+
 static void settle_report(struct bounce *b, struct queue_timer timer, struct queue_view *view,
 			  const struct queue_envelope *envelope)
 {
-	struct report *report = begin(b, timer, false);
+	struct report *report = begin(b, false);
 
-	if (!collect_owed(b, report, view, envelope)) {
+	report->is_double = !envelope->sender[0];
+	if (!collect_owed(b, report, timer, view, envelope)) {
 		drop(b, report);
-		again(b, AGAIN_MS / 10);
-	} else if (report->count) {
-		report_start(report, view, envelope);
-	} else {
+		bounce_again(b, AGAIN_MS / 10);
+	} else if (!report->count) {
 		drop(b, report);
 		drop_timer(b, timer);
+	} else if (report->is_partial || is_alone(b, timer, false, envelope)) {
+		report_start(report, view, envelope, told(b, envelope));
+	} else {
+		drop(b, report);
 	}
 }
 
@@ -286,7 +322,7 @@ static void pass_over(struct bounce *b, struct queue_timer timer, int64_t next_m
 static void warn(struct bounce *b, struct queue_timer timer, struct queue_view *view,
 		 const struct queue_envelope *envelope)
 {
-	struct report *report = begin(b, timer, true);
+	struct report *report = begin(b, true);
 
 	report->setup.is_by = is_past_by(b, envelope);
 	report->warn_again_ms = next_warning(b, envelope);
@@ -296,13 +332,15 @@ static void warn(struct bounce *b, struct queue_timer timer, struct queue_view *
 	} else if (envelope->flags & QUEUE_WARNED && !report->setup.is_by) {
 		pass_over(b, timer, report->warn_again_ms);
 		drop(b, report);
-	} else if (!collect_late(b, report, view, envelope)) {
-		again(b, report->setup.is_by ? AGAIN_MS / 10 : UNTRIED_AGAIN_MS);
+	} else if (!collect_late(b, report, timer, view, envelope)) {
+		bounce_again(b, report->setup.is_by ? AGAIN_MS / 10 : UNTRIED_AGAIN_MS);
 		drop(b, report);
-	} else if (report->count) {
-		report_start(report, view, envelope);
-	} else {
+	} else if (!report->count) {
 		pass_over(b, timer, report->warn_again_ms);
+		drop(b, report);
+	} else if (report->setup.is_by || report->warn_again_ms || is_alone(b, timer, true, envelope)) {
+		report_start(report, view, envelope, envelope->sender);
+	} else {
 		drop(b, report);
 	}
 }
@@ -322,148 +360,16 @@ static void release(struct bounce *b, struct queue_timer timer, const struct que
 	log_event(LOG_LEVEL_INFO, "released", LOG_ID(timer.id), LOG_TEXT("by", "its hold time"));
 }
 
-struct expiry {
-	struct list node;
-	struct bounce *bounce;
-	struct queue_timer timer;
-	struct mem_arena arena;
-	struct queue_outcome outcomes[REPORT_RCPTS];
-	size_t count;
-	const char *sender;
-	bool is_partial; /* more recipients are to be given up than these */
-	bool is_by;      /* because the time its sender set has passed */
-};
-
-static void expired(void *arg, enum queue_err err, uint64_t id)
-{
-	struct expiry *e = arg;
-	struct bounce *b = e->bounce;
-
-	(void)id;
-	queue_view_end(b->queue);
-	scheduler_answered(b->scheduler);
-	b->count--;
-	if (err && err != QUEUE_NOT_FOUND)
-		again(b, AGAIN_MS);
-	for (size_t i = 0; i < e->count && err == QUEUE_OK; i++) {
-		b->expired++;
-		log_event(LOG_LEVEL_NOTICE, "bounced", LOG_ID(e->timer.id), LOG_TEXT("from", e->sender),
-			  LOG_TEXT("to", e->outcomes[i].address), LOG_TEXT("host", e->outcomes[i].host),
-			  LOG_TEXT("reply", e->outcomes[i].reply),
-			  LOG_TEXT("report", e->outcomes[i].report_owed ? "owed" : "none"));
-	}
-	list_remove(&e->node);
-	for (size_t i = 0; i < e->count; i++)
-		flight_remove(&b->scheduler->flight, e->timer.id, e->outcomes[i].n);
-	if (e->is_partial && !err)
-		bounce_timer(b, e->timer, b->now);
-	mem_arena_fini(&e->arena);
-	mem_free(e);
-}
-
-static const char *keep_for(struct expiry *e, const char *text)
-{
-	const char *copy = text[0] ? mem_arena_dup(&e->arena, span_str(text)) : "";
-
-	return copy ? copy : "";
-}
-
-static void add_expired(struct expiry *e, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt)
-{
-	char text[SETTLE_TEXT_SIZE];
-
-	settle_expired_text(e->bounce->now.wall_ms - envelope->arrival_ms, e->is_by,
-			    obstacle(e->bounce->scheduler, rcpt), text);
-	e->outcomes[e->count++] = (struct queue_outcome){
-		.n = rcpt->n,
-		.kind = QUEUE_BOUNCED,
-		.at_ms = e->bounce->now.wall_ms,
-		.report_owed = settle_owes_failure(envelope->sender, rcpt->notify),
-		.reply = keep_for(e, text),
-		.host = e->is_by ? "" : keep_for(e, rcpt->host),
-		.lane = "",
-		.tls = "",
-		.address = keep_for(e, rcpt->address),
-	};
-}
-
-static bool has_had_its_chance(struct bounce *b, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt)
-{
-	return !(envelope->flags & QUEUE_HELD) && !scheduler_is_paused(b->scheduler, rcpt->flow.target) &&
-	       scheduler_is_tried(b->scheduler, rcpt);
-}
-
-/* RFC 2852, mode R: whatever kept it, after this time its sender does not want it delivered any more. */
-static bool must_return(const struct bounce *b, const struct queue_envelope *envelope)
-{
-	return envelope->flags & QUEUE_BY_RETURN && envelope->deliver_by_ms > 0 &&
-	       b->now.wall_ms >= envelope->deliver_by_ms;
-}
-
-/* The timer stays: recipients in flight are judged when they come back, others when they were attempted. */
-static void expire(struct bounce *b, struct queue_timer timer, struct queue_view *view,
-		   const struct queue_envelope *envelope)
-{
-	struct expiry *e = MEM_NEW(struct expiry);
-	struct queue_op *op;
-	struct queue_rcpt rcpt;
-	bool is_left = false;
-
-	e->bounce = b;
-	e->timer = timer;
-	list_init(&e->node);
-	mem_arena_init(&e->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
-	e->sender = keep_for(e, envelope->sender);
-	e->is_by = must_return(b, envelope);
-	for (uint32_t n = 0; queue_view_rcpt_from(view, timer.id, n, &rcpt) == QUEUE_OK; n = rcpt.n + 1) {
-		if (!is_waiting(&rcpt))
-			continue;
-		if (e->count == REPORT_RCPTS) {
-			e->is_partial = true;
-			break;
-		}
-		if (flight_find(&b->scheduler->flight, timer.id, rcpt.n)) {
-			again(b, AGAIN_MS);
-			is_left = true;
-		} else if (!e->is_by && !has_had_its_chance(b, envelope, &rcpt)) {
-			again(b, UNTRIED_AGAIN_MS);
-			is_left = true;
-		} else {
-			add_expired(e, envelope, &rcpt);
-		}
-	}
-	if (!e->count) {
-		if (!is_left)
-			drop_timer(b, timer);
-		mem_arena_fini(&e->arena);
-		mem_free(e);
-		return;
-	}
-	op = queue_op_new(b->queue);
-	queue_op_settle(op, timer.id, e->outcomes, e->count);
-	/* Not attempted while they are being given up. */
-	for (size_t i = 0; i < e->count; i++)
-		flight_add(&b->scheduler->flight, timer.id, e->outcomes[i].n, NULL);
-	b->count++;
-	list_append(&b->expiries, &e->node);
-	queue_op_submit(op, expired, e);
-}
-
 static bool is_at_work(const struct bounce *b, struct queue_timer timer)
 {
 	for (struct list *node = list_first(&b->reports); node; node = list_next(&b->reports, node)) {
 		const struct report *report = LIST_ENTRY(node, struct report, node);
 
-		if (report->setup.timer.id == timer.id && report->setup.timer.kind == timer.kind)
-			return true;
+		for (size_t i = 0; i < report->message_count; i++)
+			if (report->messages[i].timer.id == timer.id && report->messages[i].timer.kind == timer.kind)
+				return true;
 	}
-	for (struct list *node = list_first(&b->expiries); node; node = list_next(&b->expiries, node)) {
-		const struct expiry *e = LIST_ENTRY(node, struct expiry, node);
-
-		if (e->timer.id == timer.id && e->timer.kind == timer.kind)
-			return true;
-	}
-	return false;
+	return expiry_has(&b->expiries, timer) || digest_has(&b->digests, timer);
 }
 
 void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now)
@@ -475,15 +381,70 @@ void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now)
 	if (is_at_work(b, timer))
 		return;
 	if (!view || queue_view_envelope(view, timer.id, &envelope) != QUEUE_OK) {
-		again(b, UNTRIED_AGAIN_MS); /* gone, or unreadable just now */
+		bounce_again(b, UNTRIED_AGAIN_MS); /* gone, or unreadable just now */
 		return;
 	}
 	switch (timer.kind) {
 	case QUEUE_TIMER_REPORT: settle_report(b, timer, view, &envelope); break;
 	case QUEUE_TIMER_WARN: warn(b, timer, view, &envelope); break;
-	case QUEUE_TIMER_EXPIRE: expire(b, timer, view, &envelope); break;
+	case QUEUE_TIMER_EXPIRE: expiry_start(b, timer, view, &envelope); break;
 	case QUEUE_TIMER_RELEASE: release(b, timer, &envelope); break;
 	case QUEUE_TIMER_FLOW:
 	case QUEUE_TIMER_LANE: break;
 	}
+}
+
+/* ---------------------------------------------------------------- many at once */
+
+/* What it tells of is looked at again: it may have been released, delivered or removed meanwhile. False: not now. */
+static bool add_to_digest(struct bounce *b, struct report *report, struct queue_timer timer, struct queue_view *view)
+{
+	struct queue_envelope envelope;
+	bool ok;
+
+	if (report->count >= REPORT_RCPTS_MAX - REPORT_RCPTS ||
+	    queue_view_envelope(view, timer.id, &envelope) != QUEUE_OK)
+		return false;
+	report->is_double = !envelope.sender[0];
+	ok = report->setup.is_warning ? collect_late(b, report, timer, view, &envelope)
+				      : collect_owed(b, report, timer, view, &envelope);
+	if (!ok || !last_of(report)->count)
+		report_not_about(report);
+	if (ok && !last_of(report)->count)
+		drop_timer(b, timer);
+	return ok;
+}
+
+static void send_digest(struct bounce *b, struct digest *digest)
+{
+	struct queue_view *view = queue_view(b->queue);
+	struct report *report = begin(b, digest->is_warning);
+
+	for (size_t i = 0; i < digest->count; i++)
+		if (!view || !add_to_digest(b, report, digest->timers[i], view))
+			bounce_again(b, TRIED_AGAIN_MS);
+	if (report->message_count)
+		report_start_digest(report, digest->address);
+	else
+		drop(b, report);
+	digest_free(digest);
+}
+
+void bounce_step(struct bounce *b, struct moment now)
+{
+	struct digest *digest;
+
+	b->now = now;
+	while (bounce_has_room(b) && (digest = digest_next(&b->digests, now.boot_ms)))
+		send_digest(b, digest);
+}
+
+void bounce_hurry(struct bounce *b)
+{
+	digest_hurry(&b->digests);
+}
+
+int64_t bounce_deadline(const struct bounce *b)
+{
+	return bounce_has_room(b) ? moment_min(b->again_boot_ms, digest_deadline(&b->digests)) : b->again_boot_ms;
 }

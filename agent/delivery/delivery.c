@@ -182,7 +182,7 @@ static void set_timer(struct delivery *d, struct moment now)
 
 	at = moment_min(at, settle_deadline(&d->settle));
 	at = moment_min(at, aside_deadline(&d->pool.aside));
-	at = moment_min(at, d->bounce.again_boot_ms);
+	at = moment_min(at, bounce_deadline(&d->bounce));
 	at = moment_min(at, d->is_stopping ? INT64_MAX : sweep_deadline(&d->sweep));
 	if (d->calendar.next_wall_ms != INT64_MAX && bounce_has_room(&d->bounce))
 		at = moment_min(at, moment_boot(now, d->calendar.next_wall_ms));
@@ -218,6 +218,7 @@ static void turn(struct loop_task *task)
 	aside_step(&d->pool.aside, now);
 	if (!d->is_stopping) {
 		take_timers(d, now);
+		bounce_step(&d->bounce, now);
 		check_secrets(d, now);
 		if (sweep_step(&d->sweep, now))
 			poke(d); /* where it changed nothing no answer will come */

@@ -214,6 +214,14 @@ static bool why_message(const struct queue_envelope *envelope, const struct queu
 		out->until_ms = envelope->hold_until_ms;
 		return true;
 	}
+	if (envelope->flags & QUEUE_HELD && envelope->flags & QUEUE_KEPT) {
+		say(out, TRAFFIC_GATE_HELD, "it is a report that nobody could be given; it is kept until somebody reads it",
+		    "read it with sendoff cat, then sendoff remove; with postmaster = \"…\" such reports go there");
+		out->since_ms = rcpt->last_ms;
+		snprintf(out->said, sizeof out->said, "%s", rcpt->reply);
+		snprintf(out->by, sizeof out->by, "%s", rcpt->host);
+		return true;
+	}
 	if (envelope->flags & QUEUE_HELD) {
 		say(out, TRAFFIC_GATE_HELD, "it is held", "sendoff release lets it go");
 		return true;
@@ -405,6 +413,8 @@ static bool wake(void *self, const char *lane)
 	struct gate *gate = self;
 	bool found = scheduler_wake(scheduler_of(gate), lane, now_of(gate));
 
+	if (!lane)
+		bounce_hurry(gate->bounce);
 	gate->pool->poke(gate->pool->arg);
 	return found;
 }

@@ -1,6 +1,7 @@
 #include "delivery/report.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "base/crypto.h"
 #include "base/mem.h"
@@ -15,9 +16,8 @@ struct report *report_new(const struct report_setup *setup)
 
 	report->setup = *setup;
 	list_init(&report->node);
-	mem_arena_init(&report->arena, (size_t)REPORT_RCPTS * RCPT_TEXT_MAX);
-	report->rcpts = mem_arena_alloc(&report->arena, REPORT_RCPTS * sizeof *report->rcpts);
-	report->n = mem_arena_alloc(&report->arena, REPORT_RCPTS * sizeof *report->n);
+	mem_arena_init(&report->arena, (size_t)REPORT_RCPTS_MAX * RCPT_TEXT_MAX);
+	report->uid = UINT32_MAX;
 	buf_init(&report->text, 4096);
 	buf_init(&report->tail, 4096);
 	return report;
@@ -33,6 +33,9 @@ void report_free(struct report *report)
 	buf_fini(&report->text);
 	buf_fini(&report->tail);
 	mem_arena_fini(&report->arena);
+	mem_free(report->messages);
+	mem_free(report->rcpts);
+	mem_free(report->n);
 	list_remove(&report->node);
 	mem_free(report);
 }
@@ -56,9 +59,43 @@ static const char *keep(struct report *report, const char *text)
 	return copy ? copy : "";
 }
 
+void report_about(struct report *report, struct queue_timer timer, const struct queue_envelope *envelope)
+{
+	char id[TEXT_ID_SIZE];
+
+	if (report->message_count == report->message_room) {
+		report->message_room = report->message_room ? 2 * report->message_room : 1;
+		report->messages = mem_realloc(report->messages, report->message_room, sizeof *report->messages);
+	}
+	report->messages[report->message_count++] = (struct report_message){
+		.timer = timer,
+		.first = report->count,
+		.id = keep(report, text_id_print(timer.id, id)),
+		.message_id = keep(report, envelope->message_id),
+		.subject = keep(report, envelope->subject),
+		.envid = keep(report, envelope->envid),
+		.arrival_ms = envelope->arrival_ms,
+		.deliver_by_ms = envelope->deliver_by_ms,
+	};
+	/* RFC 8689, 5: what may only travel under TLS is not given away in a report either. */
+	report->is_requiretls |= (envelope->flags & QUEUE_REQUIRETLS) != 0;
+	report->uid = report->message_count == 1 || report->uid == envelope->uid ? envelope->uid : UINT32_MAX;
+}
+
+void report_not_about(struct report *report)
+{
+	report->count = report->messages[--report->message_count].first;
+}
+
 void report_add(struct report *report, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt,
 		enum dsn_action action)
 {
+	if (report->count == report->room) {
+		report->room = report->room ? 2 * report->room : 4;
+		report->rcpts = mem_realloc(report->rcpts, report->room, sizeof *report->rcpts);
+		report->n = mem_realloc(report->n, report->room, sizeof *report->n);
+	}
+	report->messages[report->message_count - 1].count++;
 	report->n[report->count] = rcpt->n;
 	report->rcpts[report->count++] = (struct dsn_rcpt){
 		.address = keep(report, rcpt->address),
@@ -84,42 +121,59 @@ static void token(char out[TOKEN_SIZE])
 		snprintf(out + 2 * i, 3, "%02x", random[i]);
 }
 
-/* Writes the head and the tail; opens the original where it goes along. False: it cannot be read. */
-static bool compose(struct report *report, struct queue_view *view, const struct queue_envelope *envelope)
+/* All that is the same whatever it tells of. */
+static struct dsn_report head_of(struct report *report, const char *to, char boundary[TOKEN_SIZE])
 {
 	const struct config *config = report->setup.scheduler->config;
-	struct queue_bytes first = { "", 0 };
-	char boundary[TOKEN_SIZE], unique[TOKEN_SIZE], id[TEXT_ID_SIZE];
-	size_t max = dsn_head_max(report->count);
-	struct dsn_report dsn = {
-		.hostname = config->hostname,
-		.from = config->postmaster,
-		.sender = envelope->sender,
-		.report_id = report->message_id,
-		.boundary = boundary,
-		.id = text_id_print(report->setup.timer.id, id),
-		.message_id = envelope->message_id,
-		.subject = envelope->subject,
-		.envid = envelope->envid,
-		.arrival_ms = envelope->arrival_ms,
-		.now_ms = report->setup.now_ms,
-		.deliver_by_ms = envelope->deliver_by_ms,
-		/* Such a sender can only be told by way of SMTPUTF8 (RFC 6533). */
-		.utf8 = !text_is_ascii(span_str(envelope->sender)),
-		.is_utf8 = envelope->flags & QUEUE_SMTPUTF8,
-		.rcpts = report->rcpts,
-		.rcpt_count = report->count,
-		.is_8bit = envelope->body != QUEUE_BODY_7BIT,
-	};
+	const char *at = strrchr(to, '@');
+	struct span local = at ? span_of(to, (size_t)(at - to)) : span_str(to);
+	char unique[TOKEN_SIZE];
 
 	token(boundary);
 	token(unique);
 	snprintf(report->message_id, sizeof report->message_id, "%s@%.255s", unique, config->hostname);
-	/* RFC 8689, 5: what may only travel under TLS is not given away in a report either. */
-	report->is_requiretls = envelope->flags & QUEUE_REQUIRETLS;
+	report->sender = keep(report, to);
+	/* Such a mailbox can only be told by way of SMTPUTF8 (RFC 6533); a domain alone can be written in ASCII, and a
+	 * server that lacks the extension must be able to take the report then. */
+	report->is_utf8 = !text_is_ascii(local);
+	return (struct dsn_report){
+		.hostname = config->hostname,
+		.from = config->postmaster,
+		.sender = report->sender,
+		.report_id = report->message_id,
+		.boundary = boundary,
+		.now_ms = report->setup.now_ms,
+		.utf8 = report->is_utf8,
+	};
+}
+
+static void tell_of(struct dsn_report *dsn, const struct report *report, const struct report_message *m)
+{
+	dsn->id = m->id;
+	dsn->message_id = m->message_id;
+	dsn->subject = m->subject;
+	dsn->envid = m->envid;
+	dsn->arrival_ms = m->arrival_ms;
+	dsn->deliver_by_ms = m->deliver_by_ms;
+	dsn->rcpts = report->rcpts + m->first;
+	dsn->rcpt_count = m->count;
+}
+
+/* Writes the head and the tail; opens the original where it goes along. False: it cannot be read. */
+static bool compose(struct report *report, struct queue_view *view, const struct queue_envelope *envelope,
+		    const char *to)
+{
+	struct queue_bytes first = { "", 0 };
+	char boundary[TOKEN_SIZE];
+	size_t max = dsn_head_max(report->count);
+	struct dsn_report dsn = head_of(report, to, boundary);
+
+	tell_of(&dsn, report, &report->messages[0]);
+	dsn.is_utf8 = envelope->flags & QUEUE_SMTPUTF8;
+	dsn.is_8bit = envelope->body != QUEUE_BODY_7BIT;
 	dsn.whole = !report->is_requiretls && dsn_wants_whole(envelope->ret == QUEUE_RET_FULL, envelope->size_bytes,
 							      report->rcpts, report->count);
-	if (queue_body_open(view, report->setup.timer.id, &report->reader) == QUEUE_OK) {
+	if (queue_body_open(view, report->messages[0].timer.id, &report->reader) == QUEUE_OK) {
 		report->has_reader = true;
 		/* A damaged original does not keep the report from its sender. */
 		if (!dsn.whole && queue_body_next(&report->reader, view, &first) != QUEUE_OK)
@@ -137,13 +191,43 @@ static bool compose(struct report *report, struct queue_view *view, const struct
 		queue_body_close(&report->reader);
 		report->has_reader = false;
 	}
-	report->is_utf8 = !text_is_ascii(span_str(envelope->sender));
-	report->uid = envelope->uid;
-	report->sender = keep(report, envelope->sender);
 	return true;
 }
 
+static bool compose_digest(struct report *report, const char *to)
+{
+	struct dsn_report *dsns = mem_calloc(report->message_count, sizeof *dsns);
+	char boundary[TOKEN_SIZE];
+	struct dsn_report head = head_of(report, to, boundary);
+	bool ok;
+
+	for (size_t i = 0; i < report->message_count; i++)
+		tell_of(&dsns[i], report, &report->messages[i]);
+	buf_fini(&report->text);
+	buf_init(&report->text, dsn_digest_max(report->message_count, report->count));
+	ok = dsn_digest(&report->text, &head, dsns, report->message_count);
+	report->is_8bit = report->is_utf8;
+	mem_free(dsns);
+	return ok;
+}
+
 /* ---------------------------------------------------------------- into the queue */
+
+/* That the message was told of. */
+static void note(const struct report *report, struct queue_op *op, const struct report_message *m)
+{
+	if (report->setup.is_warning)
+		queue_op_flags(op, m->timer.id, QUEUE_WARNED | (report->setup.is_by ? QUEUE_BY_PASSED : 0), 0, 0);
+	for (size_t i = 0; i < m->count && !report->setup.is_warning; i++)
+		queue_op_reported(op, m->timer.id, report->n[m->first + i]);
+	/* Operations are applied in the order they were submitted: outcomes that come later set the timer anew. */
+	if (report->warn_again_ms)
+		queue_op_timer(op, (struct queue_timer){ .when_ms = report->warn_again_ms,
+							 .kind = QUEUE_TIMER_WARN,
+							 .id = m->timer.id });
+	else if (!report->is_partial)
+		queue_op_timer_drop(op, m->timer);
+}
 
 static void submit(struct report *report)
 {
@@ -165,7 +249,7 @@ static void submit(struct report *report)
 		.ret = QUEUE_RET_HDRS,
 		.body = report->is_8bit ? QUEUE_BODY_8BIT : QUEUE_BODY_7BIT,
 		.flags = QUEUE_REPORT | (report->is_utf8 ? QUEUE_SMTPUTF8 : 0) |
-			 (report->is_requiretls ? QUEUE_REQUIRETLS : 0),
+			 (report->is_requiretls ? QUEUE_REQUIRETLS : 0) | (report->is_double ? QUEUE_DOUBLE : 0),
 		.expires_ms = report->setup.now_ms + lifetime_ms,
 	};
 	struct queue_rcpt rcpt = {
@@ -184,20 +268,8 @@ static void submit(struct report *report)
 	queue_op_accept(op, report->receipt, &envelope, &rcpt, 1);
 	buf_fini(&target);
 	report->receipt = NULL;
-	if (report->setup.is_warning) {
-		queue_op_flags(op, report->setup.timer.id, QUEUE_WARNED | (report->setup.is_by ? QUEUE_BY_PASSED : 0),
-			       0, 0);
-	} else {
-		for (size_t i = 0; i < report->count; i++)
-			queue_op_reported(op, report->setup.timer.id, report->n[i]);
-	}
-	/* Operations are applied in the order they were submitted: outcomes that come later set the timer anew. */
-	if (report->warn_again_ms)
-		queue_op_timer(op, (struct queue_timer){ .when_ms = report->warn_again_ms,
-							 .kind = QUEUE_TIMER_WARN,
-							 .id = report->setup.timer.id });
-	else if (!report->is_partial)
-		queue_op_timer_drop(op, report->setup.timer);
+	for (size_t i = 0; i < report->message_count; i++)
+		note(report, op, &report->messages[i]);
 	queue_op_submit(op, done, report);
 }
 
@@ -257,13 +329,24 @@ static void run(void *arg)
 	fail(report, err);
 }
 
-void report_start(struct report *report, struct queue_view *view, const struct queue_envelope *envelope)
+static void start(struct report *report, bool is_composed)
 {
-	if (!compose(report, view, envelope)) {
+	if (!is_composed) {
 		fail(report, QUEUE_NO_MEMORY);
 		return;
 	}
 	report->receipt = queue_receipt_new(report->setup.queue);
 	queue_receipt_on_ready(report->receipt, run, report);
 	run(report);
+}
+
+void report_start(struct report *report, struct queue_view *view, const struct queue_envelope *envelope, const char *to)
+{
+	start(report, compose(report, view, envelope, to));
+}
+
+void report_start_digest(struct report *report, const char *to)
+{
+	report->has_tail = true; /* it is in the text */
+	start(report, compose_digest(report, to));
 }

@@ -41,9 +41,23 @@ void settle_fini(struct settle *s)
 	drop_all(&s->failed);
 }
 
-bool settle_owes_failure(const char *sender, uint8_t notify)
+static bool wants_failure(uint8_t notify)
 {
-	return sender[0] && !(notify & QUEUE_NOTIFY_NEVER) && (notify == 0 || notify & QUEUE_NOTIFY_FAILURE);
+	return !(notify & QUEUE_NOTIFY_NEVER) && (notify == 0 || notify & QUEUE_NOTIFY_FAILURE);
+}
+
+enum settle_fate settle_fate(const struct config *config, uint32_t flags, const char *sender, const char *address,
+			     uint8_t notify)
+{
+	bool is_own = flags & QUEUE_REPORT;
+
+	if (sender[0])
+		return wants_failure(notify) ? SETTLE_REPORT : SETTLE_SILENT;
+	/* NOTIFY of our own reports forbids others to report on them. */
+	if (config->has_postmaster && !(flags & QUEUE_DOUBLE) && (is_own || wants_failure(notify)) &&
+	    !span_equals_fold(span_str(address), span_str(config->postmaster)))
+		return SETTLE_REPORT;
+	return is_own ? SETTLE_KEEP : SETTLE_SILENT;
 }
 
 bool settle_owes_relayed(const struct load *load, uint8_t notify)
@@ -114,6 +128,21 @@ static void put_off(const struct settle *s, struct load *load, const struct load
 	o->due_ms = due_ms(s, load, rcpt, verdict == SETTLE_DOUBTFUL, now);
 }
 
+/* It failed for good. */
+static void end_in_vain(const struct settle *s, struct load *load, const struct load_rcpt *rcpt,
+			struct queue_outcome *o)
+{
+	switch (settle_fate(s->scheduler->config, load->flags, load->sender, rcpt->address, rcpt->notify)) {
+	case SETTLE_REPORT: o->report_owed = true; break;
+	case SETTLE_SILENT: break;
+	case SETTLE_KEEP:
+		load->is_kept = true;
+		o->kind = QUEUE_DEFERRED;
+		o->due_ms = o->at_ms; /* when it is released */
+		break;
+	}
+}
+
 void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verdict verdict, const char *reply,
 		 const char *host, struct moment now)
 {
@@ -146,8 +175,10 @@ void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verd
 	case SETTLE_DOUBTFUL:
 	case SETTLE_UNTRIED: put_off(s, load, rcpt, o, verdict, now); break;
 	}
-	o->report_owed = (o->kind == QUEUE_BOUNCED && settle_owes_failure(load->sender, rcpt->notify)) ||
-			 (o->kind == QUEUE_DELIVERED && settle_owes_relayed(load, rcpt->notify));
+	if (o->kind == QUEUE_BOUNCED)
+		end_in_vain(s, load, rcpt, o);
+	else
+		o->report_owed = o->kind == QUEUE_DELIVERED && settle_owes_relayed(load, rcpt->notify);
 	rcpt->has_outcome = true;
 	load->outcome_count++;
 }
@@ -183,6 +214,11 @@ static void log_outcome(const struct load *load, const struct queue_outcome *o)
 		{ .key = NULL },
 	};
 
+	if (load->is_kept) {
+		fields[10] = (struct log_field)LOG_TEXT("reason", "a report that nobody could be given");
+		log_fields(LOG_LEVEL_WARNING, "kept", fields);
+		return;
+	}
 	if (o->kind == QUEUE_DEFERRED || o->kind == QUEUE_DOUBT)
 		fields[10] = (struct log_field)LOG_NUM("retry_ms", o->due_ms - o->at_ms);
 	else if (o->kind == QUEUE_BOUNCED && !o->report_owed)
@@ -277,6 +313,8 @@ static void submit(struct settle *s, struct load *load)
 			follow_route(s, op, load, &load->outcomes[i]);
 	if (load->is_damaged)
 		queue_op_flags(op, load->job->id, QUEUE_HELD | QUEUE_DAMAGED_BODY, 0, 0);
+	else if (load->is_kept)
+		queue_op_flags(op, load->job->id, QUEUE_HELD | QUEUE_KEPT, 0, 0);
 	flying->settle = s;
 	flying->load = load;
 	list_remove(&load->node);

@@ -50,8 +50,16 @@ void settle_step(struct settle *s, struct moment now);
 int64_t settle_deadline(const struct settle *s);
 bool settle_is_idle(const struct settle *s);
 
-/* RFC 3461, 4.1, and never about the null reverse-path. */
-bool settle_owes_failure(const char *sender, uint8_t notify);
+/* What becomes of a recipient that failed for good. */
+enum settle_fate {
+	SETTLE_REPORT, /* its sender is told (RFC 3461, 4.1), or the postmaster where it has none */
+	SETTLE_SILENT, /* nobody is told: it was asked for, or there is no sender; the history has it */
+	SETTLE_KEEP,   /* a report of our own that nobody can be given: it is held, and shown */
+};
+/* Of a message with these envelope flags and sender. Never a report to the null reverse-path, never a report about a
+ * report to the postmaster. */
+enum settle_fate settle_fate(const struct config *config, uint32_t flags, const char *sender, const char *address,
+			     uint8_t notify);
 /* That it was handed on: where success was asked for and the hop will not tell (RFC 3461, 5.2.2), where each step was
  * asked for, or the time it takes and the hop knows nothing of time (RFC 2852). */
 bool settle_owes_relayed(const struct load *load, uint8_t notify);

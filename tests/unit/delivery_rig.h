@@ -199,6 +199,7 @@ static inline void rig_turn(struct rig *rig)
 			more = true;
 		}
 		settle_step(&rig->settle, rig->now);
+		bounce_step(&rig->bounce, rig->now);
 		more |= sweep_step(&rig->sweep, rig->now);
 		more |= !queue_is_idle(rig->queue);
 		queue_wait(rig->queue);

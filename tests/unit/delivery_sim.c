@@ -171,7 +171,7 @@ static void answer_rcpt(struct sim *sim, struct load *load, size_t i)
 
 	if (luck < 15) {
 		settle_rcpt(&rig->settle, load, i, SETTLE_TEMPORARY, "450 4.2.0 greylisted", "mx", rig->now);
-	} else if (luck < 20) {
+	} else if (luck < 20 && fate_of(sim, load->job->id)) { /* a report that is refused would be kept for ever */
 		settle_rcpt(&rig->settle, load, i, SETTLE_PERMANENT, "550 5.1.1 no such user", "mx", rig->now);
 	} else {
 		take_in(sim, load, i);
