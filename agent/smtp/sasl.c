@@ -10,6 +10,8 @@
 
 enum { MESSAGE_MAX = 20 * 1024, RESPONSE_MAX = 28 * 1024, REASON_MAX = 200 };
 
+static bool start_library(struct sasl *s, const struct sasl_setup *setup);
+static bool start_scram(struct sasl *s, const struct sasl_setup *setup);
 static enum sasl_verdict step_library(struct sasl *s, struct span challenge);
 static enum sasl_verdict step_scram(struct sasl *s, struct span challenge);
 static enum sasl_verdict step_oauth(struct sasl *s, struct span challenge);
@@ -18,18 +20,40 @@ static const struct row {
 	struct span name;  /* as in the EHLO reply and towards the library */
 	unsigned messages; /* of ours at most: what a server may make us say */
 	bool plain, client_first;
+	bool (*start)(struct sasl *s, const struct sasl_setup *setup); /* or NULL */
 	enum sasl_verdict (*step)(struct sasl *s, struct span challenge);
 } rows[] = {
-	[SASL_EXTERNAL] = { { "EXTERNAL", 8 }, 1, .client_first = true, .step = step_library },
-	[SASL_SCRAM_SHA_256_PLUS] = { { "SCRAM-SHA-256-PLUS", 18 }, 3, .client_first = true, .step = step_scram },
-	[SASL_SCRAM_SHA_1_PLUS] = { { "SCRAM-SHA-1-PLUS", 16 }, 3, .client_first = true, .step = step_scram },
-	[SASL_SCRAM_SHA_256] = { { "SCRAM-SHA-256", 13 }, 3, .client_first = true, .step = step_scram },
-	[SASL_SCRAM_SHA_1] = { { "SCRAM-SHA-1", 11 }, 3, .client_first = true, .step = step_scram },
+	[SASL_EXTERNAL] = { { "EXTERNAL", 8 }, 1, .client_first = true, .start = start_library, .step = step_library },
+	[SASL_SCRAM_SHA_256_PLUS] = { { "SCRAM-SHA-256-PLUS", 18 },
+				      3,
+				      .client_first = true,
+				      .start = start_scram,
+				      .step = step_scram },
+	[SASL_SCRAM_SHA_1_PLUS] = { { "SCRAM-SHA-1-PLUS", 16 },
+				    3,
+				    .client_first = true,
+				    .start = start_scram,
+				    .step = step_scram },
+	[SASL_SCRAM_SHA_256] = { { "SCRAM-SHA-256", 13 },
+				 3,
+				 .client_first = true,
+				 .start = start_scram,
+				 .step = step_scram },
+	[SASL_SCRAM_SHA_1] = { { "SCRAM-SHA-1", 11 },
+			       3,
+			       .client_first = true,
+			       .start = start_scram,
+			       .step = step_scram },
 	[SASL_OAUTHBEARER] = { { "OAUTHBEARER", 11 }, 2, .plain = true, .client_first = true, .step = step_oauth },
 	[SASL_XOAUTH2] = { { "XOAUTH2", 7 }, 2, .plain = true, .client_first = true, .step = step_oauth },
-	[SASL_PLAIN] = { { "PLAIN", 5 }, 1, .plain = true, .client_first = true, .step = step_library },
-	[SASL_LOGIN] = { { "LOGIN", 5 }, 2, .plain = true, .step = step_library },
-	[SASL_CRAM_MD5] = { { "CRAM-MD5", 8 }, 1, .step = step_library },
+	[SASL_PLAIN] = { { "PLAIN", 5 },
+			 1,
+			 .plain = true,
+			 .client_first = true,
+			 .start = start_library,
+			 .step = step_library },
+	[SASL_LOGIN] = { { "LOGIN", 5 }, 2, .plain = true, .start = start_library, .step = step_library },
+	[SASL_CRAM_MD5] = { { "CRAM-MD5", 8 }, 1, .start = start_library, .step = step_library },
 };
 _Static_assert(sizeof(rows) / sizeof(rows[0]) == SASL_NONE, "a row for each mechanism");
 
@@ -43,9 +67,12 @@ struct sasl {
 	unsigned messages; /* of ours so far */
 	bool is_over, is_refused;
 	struct buf response, said; /* in base64: the last, and the one before it */
+	struct sasl_scram *scram;
 	struct buf reason;
 	const char *why;
 };
+
+static const char SENSELESS[] = "the server's challenge makes no sense";
 
 /* ---------------------------------------------------------------- names */
 
@@ -84,21 +111,38 @@ bool sasl_is_client_first(enum sasl_mechanism mechanism)
 
 /* ---------------------------------------------------------------- what can be said */
 
+/* What the library handed out. */
+static void wipe_free(char *text)
+{
+	if (text)
+		explicit_bzero(text, strlen(text));
+	gsasl_free(text);
+}
+
 /* No mechanism can carry a NUL: PLAIN parts its fields with it, and names are C strings to the library. */
 static bool is_text(struct span s)
 {
 	return s.len > 0 && s.len <= SASL_SECRET_MAX && span_find(s, '\0') == s.len;
 }
 
+/* RFC 4013; characters that it does not know yet are let through. NULL: not UTF-8, control characters, or nothing is
+ * left of it. */
+static char *prepare(const char *text)
+{
+	char *prepared = NULL, *copy = NULL;
+
+	if (gsasl_saslprep(text, GSASL_ALLOW_UNASSIGNED, &prepared, NULL) == GSASL_OK && *prepared)
+		copy = mem_strdup(prepared);
+	wipe_free(prepared);
+	return copy;
+}
+
 static bool can_be_prepared(const char *text)
 {
-	char *prepared = NULL;
-	bool good = gsasl_saslprep(text, GSASL_ALLOW_UNASSIGNED, &prepared, NULL) == GSASL_OK && *prepared;
+	char *prepared = prepare(text);
+	bool good = prepared;
 
-	if (prepared) {
-		explicit_bzero(prepared, strlen(prepared));
-		gsasl_free(prepared);
-	}
+	mem_wipe_free(prepared, good ? strlen(prepared) : 0);
 	return good;
 }
 
@@ -122,20 +166,30 @@ static bool set(struct sasl *s, Gsasl_property property, const char *value)
 	return gsasl_property_set(s->session, property, value) == GSASL_OK;
 }
 
-/* With a binding at hand the library says so also without -PLUS. */
-static bool set_binding(struct sasl *s, const struct sasl_setup *setup)
-{
-	bool is_said = SASL_BIT(s->mechanism) & SASL_PLUS || setup->could_have_bound;
-	struct buf text;
-	bool good;
+enum { NONCE_BYTES = 18 };
 
-	if (!setup->binding.len || !is_said || !(SASL_BIT(s->mechanism) & SASL_CHALLENGED) ||
-	    s->mechanism == SASL_CRAM_MD5)
-		return true;
-	buf_init(&text, 256);
-	good = text_base64_encode(&text, setup->binding) && set(s, GSASL_CB_TLS_EXPORTER, buf_cstr(&text));
-	buf_fini(&text);
-	return good;
+static bool start_scram(struct sasl *s, const struct sasl_setup *setup)
+{
+	bool is_sha1 = s->mechanism == SASL_SCRAM_SHA_1 || s->mechanism == SASL_SCRAM_SHA_1_PLUS;
+	bool is_plus = SASL_BIT(s->mechanism) & SASL_PLUS;
+	char *user = prepare(s->user), *password = prepare(s->secret), random[NONCE_BYTES];
+	struct buf nonce;
+
+	buf_init(&nonce, 64);
+	if (gsasl_nonce(random, sizeof(random)) == GSASL_OK &&
+	    text_base64_encode(&nonce, span_of(random, sizeof(random))))
+		s->scram = sasl_scram_new(&(struct sasl_scram_setup){
+			.digest = is_sha1 ? CRYPTO_SHA1 : CRYPTO_SHA256,
+			.user = span_str(user),
+			.password = span_str(password),
+			.nonce = buf_span(&nonce),
+			.binding = is_plus ? setup->binding : SPAN(""),
+			.could_have_bound = setup->binding.len && setup->could_have_bound,
+		});
+	buf_fini(&nonce);
+	mem_free(user);
+	mem_wipe_free(password, strlen(password));
+	return s->scram;
 }
 
 static bool start_library(struct sasl *s, const struct sasl_setup *setup)
@@ -151,7 +205,7 @@ static bool start_library(struct sasl *s, const struct sasl_setup *setup)
 	}
 	if (s->mechanism == SASL_EXTERNAL)
 		return !setup->user.len || set(s, GSASL_AUTHZID, s->user);
-	return set(s, GSASL_AUTHID, s->user) && set(s, GSASL_PASSWORD, s->secret) && set_binding(s, setup);
+	return set(s, GSASL_AUTHID, s->user) && set(s, GSASL_PASSWORD, s->secret);
 }
 
 struct sasl *sasl_new(const struct sasl_setup *setup)
@@ -174,7 +228,7 @@ struct sasl *sasl_new(const struct sasl_setup *setup)
 	/* Room for all of it beforehand, so that no outgrown copy stays behind in freed memory. */
 	buf_reserve(&s->response, RESPONSE_MAX);
 	buf_reserve(&s->said, RESPONSE_MAX);
-	if (!can_be_sent(s, setup) || (rows[s->mechanism].step != step_oauth && !start_library(s, setup))) {
+	if (!can_be_sent(s, setup) || (rows[s->mechanism].start && !rows[s->mechanism].start(s, setup))) {
 		sasl_free(s);
 		return NULL;
 	}
@@ -192,17 +246,16 @@ static void wipe_property(Gsasl_session *session, Gsasl_property property)
 
 void sasl_free(struct sasl *s)
 {
-	static const Gsasl_property secrets[] = { GSASL_AUTHID, GSASL_PASSWORD, GSASL_SCRAM_SALTED_PASSWORD,
-						  GSASL_SCRAM_SERVERKEY, GSASL_SCRAM_STOREDKEY };
-
 	if (!s)
 		return;
-	for (size_t i = 0; s->session && i < sizeof(secrets) / sizeof(secrets[0]); i++)
-		wipe_property(s->session, secrets[i]);
-	if (s->session)
+	if (s->session) {
+		wipe_property(s->session, GSASL_AUTHID);
+		wipe_property(s->session, GSASL_PASSWORD);
 		gsasl_finish(s->session);
+	}
 	if (s->library)
 		gsasl_done(s->library);
+	sasl_scram_free(s->scram);
 	mem_wipe_free(s->secret, s->secret_len);
 	mem_free(s->user);
 	mem_free(s->host);
@@ -241,25 +294,41 @@ static enum sasl_verdict step_library(struct sasl *s, struct span challenge)
 	int rc = gsasl_step(s->session, challenge.data, challenge.len, &response, &len);
 	bool fits = text_base64_encode(&s->response, span_of(response ? response : "", len));
 
-	if (response) {
+	if (response)
 		explicit_bzero(response, len);
-		gsasl_free(response);
-	}
-	if (rc == GSASL_AUTHENTICATION_ERROR)
-		return give_up(s, "the server cannot prove that it knows the password");
+	gsasl_free(response);
 	if (!fits || (rc != GSASL_OK && rc != GSASL_NEEDS_MORE))
-		return give_up(s, "the server's challenge makes no sense");
+		return give_up(s, SENSELESS);
 	return rc == GSASL_OK ? SASL_DONE : SASL_MORE;
+}
+
+/* The first two messages of SCRAM; what the third, an empty one, confirms is that the server has proven itself. */
+static enum sasl_verdict say_scram(struct sasl *s, struct span challenge)
+{
+	const char *why = NULL;
+	struct buf message;
+	bool fits;
+
+	buf_init(&message, MESSAGE_MAX);
+	fits = s->messages > 0 || sasl_scram_begin(s->scram, &message);
+	if (s->messages > 0)
+		why = sasl_scram_answer(s->scram, challenge, &message);
+	fits = fits && text_base64_encode(&s->response, buf_span(&message));
+	buf_fini(&message);
+	return why || !fits ? give_up(s, why ? why : SENSELESS) : SASL_MORE;
 }
 
 static enum sasl_verdict step_scram(struct sasl *s, struct span challenge)
 {
 	struct span error;
-	const char *mistake = s->messages == 1 ? sasl_scram_first_mistake(challenge) : NULL;
 
 	if (s->messages > 0 && sasl_scram_is_error(challenge, &error))
 		return refused(s, error, "");
-	return mistake ? give_up(s, mistake) : step_library(s, challenge);
+	if (s->messages < 2)
+		return say_scram(s, challenge);
+	return sasl_scram_is_proof(s->scram, challenge)
+		       ? SASL_DONE
+		       : give_up(s, "the server cannot prove that it knows the password");
 }
 
 /* A challenge behind the token is always the server's refusal; who wants to hear it said by a reply has to answer: with
@@ -304,12 +373,12 @@ enum sasl_verdict sasl_step(struct sasl *s, struct span challenge, struct span *
 
 	begin_response(s);
 	if (!may_speak(s))
-		return give_up(s, "the server's challenge makes no sense");
+		return give_up(s, SENSELESS);
 	buf_init(&decoded, SASL_CHALLENGE_MAX);
 	if (text_base64_decode(&decoded, challenge))
 		verdict = rows[s->mechanism].step(s, buf_span(&decoded));
 	else
-		verdict = give_up(s, "the server's challenge makes no sense");
+		verdict = give_up(s, SENSELESS);
 	buf_fini(&decoded);
 	s->messages++;
 	if (verdict != SASL_BAD)

@@ -1,6 +1,6 @@
 /*
- * sasl - the client's side of one SASL exchange (RFC 4422): PLAIN (4616), LOGIN, CRAM-MD5 (2195), EXTERNAL and SCRAM
- *        (5802, 7677, 9266) by libgsasl, whose home this and sasl_server are; OAUTHBEARER and XOAUTH2 by sasl_oauth.
+ * sasl - the client's side of one SASL exchange (RFC 4422): PLAIN (4616), LOGIN, CRAM-MD5 (2195) and EXTERNAL by
+ *        libgsasl, whose home this and sasl_server are; SCRAM by sasl_scram, OAUTHBEARER and XOAUTH2 by sasl_oauth.
  *
  * Owns:    copies of the name and the secret, wiped with the object. One object is one exchange: never used again.
  * Never:   decides whether a connection may carry a secret: that is the caller's (sasl_is_plain() tells). Ends well with
