@@ -131,34 +131,38 @@ static void take_timers(struct delivery *d, struct moment now)
 }
 
 /* A secret that has changed may be the right one. */
+static bool check_secret(struct delivery *d, struct lane *lane, struct moment now)
+{
+	uint64_t mark;
+
+	if (!lane->host || lane->trouble != TRAFFIC_ACCOUNT)
+		return false;
+	mark = account_mark(lane->host, d->pool.credentials_directory);
+	if (mark == lane->secret_mark)
+		return true;
+	lane->secret_mark = mark;
+	log_event(LOG_LEVEL_NOTICE, "released", LOG_TEXT("lane", lane->name),
+		  LOG_TEXT("by", "a changed account or secret"));
+	scheduler_wake(d->scheduler, lane->name, now);
+	return true;
+}
+
+/* The smart hosts' only: a domain's MX has no account of its own. */
 static void check_secrets(struct delivery *d, struct moment now)
 {
-	const struct list *lanes = &d->scheduler->lanes;
+	const struct list *lanes = &d->scheduler->lanes.hosts;
 	bool any = false;
 
 	if (now.boot_ms < d->secret_boot_ms)
 		return;
-	for (struct list *node = list_first(lanes); node; node = list_next(lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
-		uint64_t mark;
-
-		if (!lane->host || lane->trouble != TRAFFIC_ACCOUNT)
-			continue;
-		any = true;
-		mark = account_mark(lane->host, d->pool.credentials_directory);
-		if (mark == lane->secret_mark)
-			continue;
-		lane->secret_mark = mark;
-		log_event(LOG_LEVEL_NOTICE, "released", LOG_TEXT("lane", lane->name),
-			  LOG_TEXT("by", "a changed account or secret"));
-		scheduler_wake(d->scheduler, lane->name, now);
-	}
+	for (struct list *node = list_first(lanes); node; node = list_next(lanes, node))
+		any |= check_secret(d, LIST_ENTRY(node, struct lane, node), now);
 	d->secret_boot_ms = any ? now.boot_ms + SECRET_CHECK_MS : INT64_MAX;
 }
 
 static bool has_refused_account(const struct delivery *d)
 {
-	const struct list *lanes = &d->scheduler->lanes;
+	const struct list *lanes = &d->scheduler->lanes.hosts;
 
 	for (struct list *node = list_first(lanes); node; node = list_next(lanes, node))
 		if (LIST_ENTRY(node, struct lane, node)->trouble == TRAFFIC_ACCOUNT)

@@ -1,6 +1,7 @@
 #include "delivery/flow.h"
 
 #include "base/mem.h"
+#include "delivery/lane.h"
 
 struct flow *flow_new(uint32_t id, const struct queue_flow *name)
 {
@@ -12,6 +13,8 @@ struct flow *flow_new(uint32_t id, const struct queue_flow *name)
 	flow->submitter = mem_strdup(name->submitter);
 	flow->band = name->band;
 	flow->wake_ms = INT64_MAX;
+	flow->is_unbound = true;
+	flow->turn = SIZE_MAX;
 	return flow;
 }
 
@@ -19,7 +22,7 @@ void flow_free(struct flow *flow)
 {
 	if (!flow)
 		return;
-	flow_leave(flow);
+	flow_rise(flow);
 	list_remove(&flow->node);
 	mem_free(flow->target);
 	mem_free(flow->submitter);
@@ -30,6 +33,36 @@ void flow_leave(struct flow *flow)
 {
 	for (size_t i = 0; i < flow->seat_count; i++)
 		list_remove(&flow->seats[i].node);
+}
+
+void flow_sit(struct flow *flow, const struct flow_place *places, size_t count)
+{
+	flow->seats = count ? mem_calloc(count, sizeof *flow->seats) : NULL;
+	flow->seat_count = count;
+	flow->share_count = 0;
+	flow->turn = SIZE_MAX;
+	for (size_t i = 0; i < count; i++) {
+		struct flow_seat *seat = &flow->seats[i];
+
+		list_init(&seat->node);
+		seat->flow = flow;
+		seat->lane = places[i].lane;
+		seat->weight = places[i].weight;
+		seat->lane->seats++;
+		flow->share_count += seat->weight > 0;
+	}
+}
+
+void flow_rise(struct flow *flow)
+{
+	flow_leave(flow);
+	for (size_t i = 0; i < flow->seat_count; i++) {
+		flow->seats[i].lane->seats--;
+		lane_loosen(flow->seats[i].lane);
+	}
+	mem_free(flow->seats);
+	flow->seats = NULL;
+	flow->seat_count = flow->share_count = 0;
 }
 
 void flow_back(struct flow *flow, int64_t due_ms)

@@ -7,6 +7,8 @@
  *
  * A flow is `is_active` while there may be due mail behind its cursor; else `wake_ms` says when its next entry is due.
  * Entries before the cursor are in flight or gone: when one comes back, flow_back() moves the cursor before it.
+ * While too many MX lanes are in memory it may be without seats (is_unbound): in line for them, or away until the lane
+ * that it wants is tried again.
  */
 #ifndef FLOW_H
 #define FLOW_H
@@ -15,6 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "base/heap.h"
 #include "base/list.h"
 #include "delivery/flight.h"
 #include "queue/queue.h"
@@ -28,10 +31,13 @@ struct flow_seat {
 	struct list node; /* in a band of the lane */
 	struct lane *lane;
 	struct flow *flow;
+	uint32_t weight;
+	int64_t credit; /* share.h */
+	bool is_full;   /* its turn passed it over, because it could not take a message for too long */
 };
 
 struct flow {
-	struct list node;  /* the scheduler's: idle or active */
+	struct list node;  /* the scheduler's: idle, or in line for seats */
 	struct flow *next; /* of the same hash */
 	uint32_t id;
 	char *target, *submitter;
@@ -42,12 +48,25 @@ struct flow {
 	bool is_touched;      /* something happened meanwhile */
 	int64_t wake_ms;      /* wall clock; not active: the first entry that is known; INT64_MAX: none */
 	int64_t idle_boot_ms; /* not active since */
-	struct flow_seat seats[FLOW_LANES];
-	size_t seat_count;
+	bool is_unbound;      /* has no seats yet, or any more */
+	bool is_in_line;      /* for seats: its lane cannot be made just now */
+	struct heap_node away;
+	struct flow_seat *seats; /* those with a weight first */
+	size_t seat_count, share_count;
+	size_t turn; /* the seat with a weight that takes the next message; SIZE_MAX: not decided */
+	int64_t turn_boot_ms;
 };
 
 struct flow *flow_new(uint32_t id, const struct queue_flow *name);
 void flow_free(struct flow *flow); /* leaves all lists */
+/* Seats at lanes in order, those with a weight first; it has none. */
+struct flow_place {
+	struct lane *lane;
+	uint32_t weight; /* 0: none */
+};
+void flow_sit(struct flow *flow, const struct flow_place *places, size_t count);
+/* Its seats are given back. */
+void flow_rise(struct flow *flow);
 /* Takes it out of the lines of its lanes. */
 void flow_leave(struct flow *flow);
 

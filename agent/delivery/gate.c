@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "log.h"
+#include "route.h"
 
 static struct moment now_of(const struct gate *gate)
 {
@@ -21,6 +22,8 @@ static void host_text(const struct lane *lane, char *out, size_t size)
 {
 	if (!lane->host)
 		snprintf(out, size, "%s", lane->name);
+	else if (lane->domain)
+		snprintf(out, size, "%s", lane->domain);
 	else if (lane->host->host[0] == '/')
 		snprintf(out, size, "%s", lane->host->host);
 	else
@@ -113,7 +116,7 @@ static void summary(void *self, struct traffic_summary *out)
 
 static const struct lane *nth(const struct scheduler *s, size_t i)
 {
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node)) {
 		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
 
 		if (lane->host && i-- == 0)
@@ -291,22 +294,18 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 /* The configured lane of the target that will be tried first; a paused one only where all are. */
 static const struct lane *next_lane(const struct scheduler *s, const char *target)
 {
-	struct span rest = span_str(target);
+	struct span rest = span_str(target), name;
 	const struct lane *best = NULL;
+	uint32_t weight;
 
-	while (rest.len) {
-		struct span name = span_first(rest, span_find(rest, ','));
+	while (route_next(&rest, &name, &weight)) {
+		const struct lane *lane = lanes_find(&s->lanes, name);
 
-		rest = span_from(rest, name.len + 1);
-		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-			const struct lane *lane = LIST_ENTRY(node, struct lane, node);
-
-			if (!lane->host || !span_equals(name, span_str(lane->name)))
-				continue;
-			if (!best || (best->paused_by && !lane->paused_by) ||
-			    (!best->paused_by == !lane->paused_by && lane->retry_boot_ms < best->retry_boot_ms))
-				best = lane;
-		}
+		if (!lane || !lane->host)
+			continue;
+		if (!best || (best->paused_by && !lane->paused_by) ||
+		    (!best->paused_by == !lane->paused_by && lane->retry_boot_ms < best->retry_boot_ms))
+			best = lane;
 	}
 	return best;
 }

@@ -1,25 +1,33 @@
 #include "delivery/lane.h"
 
-#include <arpa/inet.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "base/cidr.h"
 #include "base/mem.h"
 #include "base/text.h"
 #include "delivery/backoff.h"
 #include "route.h"
 
-struct lane *lane_new(const char *name, struct moment now)
+static char nothing[] = "";
+
+struct lane *lane_new(struct agenda *agenda, const char *name, struct moment now)
 {
 	struct lane *lane = MEM_NEW(struct lane);
 
 	list_init(&lane->node);
+	list_init(&lane->look_node);
+	list_init(&lane->dirty_node);
+	list_init(&lane->spent_node);
+	list_init(&lane->loose_node);
+	list_init(&lane->slot_node);
+	lane->agenda = agenda;
 	lane->name = mem_strdup(name);
 	if (span_starts_fold(span_str(name), SPAN(ROUTE_MX)))
 		lane->domain = lane->name + sizeof ROUTE_MX - 1;
+	lane->error = nothing;
 	lane->limit = 1;
-	lane->look_boot_ms = INT64_MAX;
 	lane->bucket.tokens = -1; /* not known yet: lane_configure() fills it */
 	lane->bucket.at_boot_ms = now.boot_ms;
 	for (int i = 0; i < LANE_BANDS; i++)
@@ -27,41 +35,144 @@ struct lane *lane_new(const char *name, struct moment now)
 	return lane;
 }
 
+static void set_error(struct lane *lane, const char *text)
+{
+	char *copy = *text ? mem_span_dup(span_first(span_str(text), LANE_ERROR_MAX - 1)) : nothing;
+
+	if (lane->error != nothing)
+		mem_free(lane->error);
+	lane->error = copy;
+}
+
 void lane_free(struct lane *lane)
 {
 	if (!lane)
 		return;
 	list_remove(&lane->node);
+	list_remove(&lane->look_node);
+	list_remove(&lane->dirty_node);
+	list_remove(&lane->spent_node);
+	list_remove(&lane->loose_node);
+	list_remove(&lane->slot_node);
+	if (lane->agenda)
+		heap_remove(&lane->agenda->later, &lane->later);
+	set_error(lane, "");
 	mem_free(lane->name);
 	mem_free(lane->paused_by);
 	mem_free(lane);
 }
+
+/* ---------------------------------------------------------------- agenda */
+
+void lane_look(struct lane *lane)
+{
+	if (lane->agenda && list_is_empty(&lane->look_node))
+		list_append(&lane->agenda->now, &lane->look_node);
+}
+
+void lane_look_at(struct lane *lane, int64_t boot_ms)
+{
+	if (lane->agenda)
+		heap_put(&lane->agenda->later, &lane->later, boot_ms);
+}
+
+void lane_look_by(struct lane *lane, int64_t boot_ms)
+{
+	if (!heap_has(&lane->later) || lane->later.key > boot_ms)
+		lane_look_at(lane, boot_ms);
+}
+
+void lane_loosen(struct lane *lane)
+{
+	if (lane->domain && lane->agenda && list_is_empty(&lane->loose_node))
+		list_append(&lane->agenda->loose, &lane->loose_node);
+}
+
+/* Its record in the queue is out of date. */
+static void soil(struct lane *lane)
+{
+	if (lane->agenda && list_is_empty(&lane->dirty_node))
+		list_append(&lane->agenda->dirty, &lane->dirty_node);
+}
+
+static bool is_at_work(const struct lane *lane)
+{
+	return lane->connecting || lane->ready || lane->held || lane->writing || !list_is_empty(&lane->dirty_node) ||
+	       !list_is_empty(&lane->spent_node);
+}
+
+bool lane_is_needless(const struct lane *lane)
+{
+	return lane->domain && !lane->seats && !lane->paused_by && !is_at_work(lane);
+}
+
+int64_t lane_rests_until(const struct lane *lane)
+{
+	if (is_at_work(lane) || lane->paused_by || !list_is_empty(&lane->look_node) ||
+	    !list_is_empty(&lane->slot_node) || !heap_has(&lane->later))
+		return 0;
+	return lane->later.key;
+}
+
+/* ---------------------------------------------------------------- configuration */
 
 static bool same(const char *a, const char *b)
 {
 	return a == b || (a && b && strcmp(a, b) == 0);
 }
 
+static bool same_strings(const struct config_strings *a, const struct config_strings *b)
+{
+	for (size_t i = 0; i < a->count && i < b->count; i++)
+		if (!same(a->list[i], b->list[i]))
+			return false;
+	return a->count == b->count;
+}
+
+static bool same_proxy(const struct config_proxy *a, const struct config_proxy *b)
+{
+	return same(a->host, b->host) && a->port == b->port && same(a->user, b->user) && same(a->password, b->password);
+}
+
 static bool account_differs(const struct config_smarthost *a, const struct config_smarthost *b)
 {
-	return !same(a->host, b->host) || a->port != b->port || a->tls != b->tls || a->auth != b->auth ||
+	return !same(a->host, b->host) || a->port != b->port || a->protocol != b->protocol || a->tls != b->tls ||
+	       !same_strings(&a->source, &b->source) || !same_proxy(&a->proxy, &b->proxy) || a->auth != b->auth ||
+	       a->mta_sts != b->mta_sts || a->mta_sts_port != b->mta_sts_port || !same(a->mta_sts_ca, b->mta_sts_ca) ||
 	       !same(a->user, b->user) || !same(a->secret_file, b->secret_file) ||
 	       !same(a->secret_command, b->secret_command) || !same(a->secret_credential, b->secret_credential) ||
 	       a->tls_verify != b->tls_verify || !same(a->tls_ca, b->tls_ca) || !same(a->tls_name, b->tls_name) ||
 	       !same(a->tls_certificate, b->tls_certificate) || !same(a->tls_key, b->tls_key) ||
-	       !same(a->tls_minimum, b->tls_minimum) || a->tls_pins.count != b->tls_pins.count;
+	       !same(a->tls_minimum, b->tls_minimum) || !same_strings(&a->tls_pins, &b->tls_pins);
 }
 
-/* Where it is does not depend on the machine's network, or its name needs no resolver. */
-static void locate(struct lane *lane, const char *host)
+static bool is_literal(const char *host, bool *out_is_loopback)
 {
-	struct in_addr v4;
-	struct in6_addr v6;
-	bool is_v4 = inet_pton(AF_INET, host, &v4) == 1, is_v6 = inet_pton(AF_INET6, host, &v6) == 1;
+	uint8_t address[16];
 
-	lane->is_local = host[0] == '/' || span_equals_fold(span_str(host), SPAN("localhost")) ||
-			 (is_v4 && (ntohl(v4.s_addr) >> 24) == 127) || (is_v6 && IN6_IS_ADDR_LOOPBACK(&v6));
-	lane->needs_dns = host[0] != '/' && !is_v4 && !is_v6;
+	if (!cidr_address(span_str(host), address))
+		return false;
+	*out_is_loopback = cidr_is_loopback(address);
+	return true;
+}
+
+/* Where it is does not depend on the machine's network, or its name needs no resolver. The hosts of a domain are
+ * somewhere else, and to find them takes a resolver, unless the domain is an address; a proxy finds a smart host by
+ * itself. */
+static void locate(struct lane *lane, const struct config_smarthost *how)
+{
+	const char *host = how->proxy.host ? how->proxy.host : how->host;
+	bool is_loopback = false, is_address;
+
+	if (lane->domain) {
+		lane->is_local = false;
+		lane->needs_dns = lane->domain[0] != '[';
+		return;
+	}
+	is_address = is_literal(host, &is_loopback);
+	lane->is_local = !how->proxy.host &&
+			 (host[0] == '/' || is_loopback || span_equals_fold(span_str(host), SPAN("localhost")));
+	lane->needs_dns = host[0] != '/' && !is_address;
 }
 
 bool lane_configure(struct lane *lane, const struct config_smarthost *host, struct moment now)
@@ -72,7 +183,7 @@ bool lane_configure(struct lane *lane, const struct config_smarthost *host, stru
 	lane->host = host;
 	if (!host)
 		return differs;
-	locate(lane, host->host);
+	locate(lane, host);
 	if (lane->limit > host->connections)
 		lane->limit = host->connections ? host->connections : 1;
 	if (lane->bucket.tokens < 0 || lane->bucket.tokens > capacity) {
@@ -107,8 +218,10 @@ void lane_restore(struct lane *lane, const struct queue_lane *record, struct mom
 	lane->failures = record->failures;
 	lane->since_wall_ms = record->since_ms;
 	lane->retry_boot_ms = now.boot_ms + (wait < 0 ? 0 : moment_min(wait, longest_wait(lane)));
-	lane->look_boot_ms = lane->retry_boot_ms;
-	snprintf(lane->error, sizeof lane->error, "%s", record->error);
+	/* It failed no earlier than this, or it would have been tried again. */
+	lane->tried_wall_ms = moment_wall(now, lane->retry_boot_ms) - longest_wait(lane);
+	lane_look_at(lane, lane->retry_boot_ms);
+	set_error(lane, record->error);
 }
 
 bool lane_record(const struct lane *lane, struct moment now, struct queue_lane *out)
@@ -124,7 +237,9 @@ bool lane_record(const struct lane *lane, struct moment now, struct queue_lane *
 		.paused_by = lane->paused_by ? lane->paused_by : "",
 		.paused_ms = lane->paused_wall_ms,
 	};
-	return lane->trouble || lane->paused_by;
+	if (lane->domain && lane_has_rate(lane) && !lane->trouble)
+		out->since_ms = now.wall_ms;
+	return lane->trouble || lane->paused_by || (lane->domain && lane_has_rate(lane));
 }
 
 bool lane_is_well(const struct lane *lane)
@@ -194,10 +309,10 @@ bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t
 	lane->trouble = failure->trouble;
 	lane->is_parked = failure->is_parked;
 	lane->retry_boot_ms = now.boot_ms + wait_ms(lane, failure, chance);
-	lane->look_boot_ms = lane->retry_boot_ms;
+	lane_look_at(lane, lane->retry_boot_ms);
 	lane->limit = 1;
-	snprintf(lane->error, sizeof lane->error, "%s", failure->text);
-	lane->is_dirty = true;
+	set_error(lane, failure->text);
+	soil(lane);
 	return true;
 }
 
@@ -210,7 +325,7 @@ static void forget(struct lane *lane)
 	lane->retry_boot_ms = 0;
 	lane->crowded = 0;
 	lane->limit_boot_ms = 0;
-	lane->error[0] = '\0';
+	set_error(lane, "");
 }
 
 bool lane_succeeded(struct lane *lane, struct moment now)
@@ -221,8 +336,8 @@ bool lane_succeeded(struct lane *lane, struct moment now)
 	if (!was_in_trouble)
 		return false;
 	forget(lane);
-	lane->is_dirty = true;
-	lane->look = true;
+	soil(lane);
+	lane_look(lane);
 	return true;
 }
 
@@ -232,15 +347,15 @@ void lane_rise(struct lane *lane, struct moment now)
 	if (!lane->host || lane->limit >= lane->host->connections || now.boot_ms < lane->limit_boot_ms)
 		return;
 	lane->limit++;
-	lane->look = true;
+	lane_look(lane);
 }
 
 void lane_wake(struct lane *lane)
 {
 	if (lane->trouble)
-		lane->is_dirty = true;
+		soil(lane);
 	forget(lane);
-	lane->look = true;
+	lane_look(lane);
 }
 
 void lane_pause(struct lane *lane, const char *by, struct moment now)
@@ -250,16 +365,17 @@ void lane_pause(struct lane *lane, const char *by, struct moment now)
 	mem_free(lane->paused_by);
 	lane->paused_by = copy;
 	lane->paused_wall_ms = now.wall_ms;
-	lane->is_dirty = true;
+	soil(lane);
 }
 
 void lane_resume(struct lane *lane)
 {
 	if (lane->paused_by)
-		lane->is_dirty = true;
+		soil(lane);
 	mem_free(lane->paused_by);
 	lane->paused_by = NULL;
 	lane->paused_wall_ms = 0;
+	lane_loosen(lane);
 	lane_wake(lane);
 }
 
@@ -273,20 +389,21 @@ static void fill(struct lane *lane, struct moment now)
 	b->at_boot_ms = now.boot_ms;
 }
 
-static bool has_rate(const struct lane *lane)
+bool lane_has_rate(const struct lane *lane)
 {
 	return lane->host && lane->host->rate.count && lane->host->rate.per_ms > 0;
 }
 
 bool lane_take_token(struct lane *lane, struct moment now)
 {
-	if (!has_rate(lane))
+	if (!lane_has_rate(lane))
 		return true;
 	fill(lane, now);
 	if (lane->bucket.tokens < 1)
 		return false;
 	lane->bucket.tokens -= 1;
-	lane->bucket.is_changed = true;
+	if (lane->agenda && list_is_empty(&lane->spent_node))
+		list_append(&lane->agenda->spent, &lane->spent_node);
 	return true;
 }
 
@@ -294,7 +411,7 @@ int64_t lane_token_ms(struct lane *lane, struct moment now)
 {
 	const struct config_rate *rate = lane->host ? &lane->host->rate : NULL;
 
-	if (!has_rate(lane))
+	if (!lane_has_rate(lane))
 		return 0;
 	fill(lane, now);
 	if (lane->bucket.tokens >= 1)
@@ -315,7 +432,7 @@ void lane_bucket_restore(struct lane *lane, const char *text, struct moment now)
 	double tokens;
 	int64_t wall_ms;
 
-	if (!has_rate(lane) || sscanf(text, "%lf %" SCNd64, &tokens, &wall_ms) != 2 || !(tokens >= 0))
+	if (!lane_has_rate(lane) || sscanf(text, "%lf %" SCNd64, &tokens, &wall_ms) != 2 || !(tokens >= 0))
 		return;
 	if (wall_ms > now.wall_ms)
 		wall_ms = now.wall_ms; /* the clock went back: as if nothing had flowed in meanwhile */

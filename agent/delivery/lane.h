@@ -1,15 +1,20 @@
 /*
- * lane - a place mail goes, its health and its limits: one per smart host (an MX domain's will be one more kind).
+ * lane - a place mail goes, its health and its limits: one per smart host, and one per MX domain that mail is for.
  *
  * Decides: whether it may be tried now, how many connections it may have, when it is probed after a failure, whether
  *          the rate allows a message. A failing lane waits, never its mail.
- * Never:   reads a clock, writes, logs. `is_dirty` says that its record in the queue is out of date.
+ * Never:   reads a clock, writes, logs. What it wants to have done it puts on its agenda: to be looked at, to have its
+ *          record written.
  * Threads: any, one object per thread.
  *
  * Health: WELL -> (failure without another working connection) -> trouble, failures 1; at retry one probe, one
  * connection with one message; the first reply about a message makes it WELL again, a failure doubles the wait.
  * Parked (the account was refused): the same, but the wait is PARK_MS until released. Paused: an operator's word,
  * independent of health.
+ *
+ * An MX lane lives as long as somebody needs it: a flow, a connection, a message under way, a record that is not written
+ * yet, an operator's pause. When it goes, its trouble and pause stay in the queue, and come back with it; how many
+ * connections it may have and that its replies were in doubt is learnt anew.
  */
 #ifndef LANE_H
 #define LANE_H
@@ -19,6 +24,7 @@
 
 #include "base/list.h"
 #include "config.h"
+#include "delivery/agenda.h"
 #include "delivery/chance.h"
 #include "delivery/moment.h"
 #include "queue/queue.h"
@@ -36,11 +42,17 @@ enum {
 struct lane_bucket {
 	double tokens;
 	int64_t at_boot_ms; /* when `tokens` was right */
-	bool is_changed;    /* since it was stored last */
 };
 
 struct lane {
-	struct list node; /* its owner's */
+	struct list node;       /* its owner's */
+	struct lane *next;      /* of the same hash */
+	struct agenda *agenda;  /* NULL: only to be read, it is not among the scheduler's lanes */
+	struct list look_node;  /* agenda: now, or crowd */
+	struct heap_node later; /* agenda */
+	struct list dirty_node, spent_node, loose_node;
+	struct list slot_node; /* in line for a connection, where MX lanes have as many as they may (scheduler) */
+	uint8_t writing;       /* operations under way that carry its record or bucket */
 	char *name;
 	/* What an MX lane ("mx:example.org") is for, in lower case and A-labels, or an address literal with brackets: in
 	 * `name`, so it lives as long. NULL: a smart host's lane. */
@@ -54,38 +66,51 @@ struct lane {
 	bool is_parked;
 	uint32_t failures;
 	int64_t since_wall_ms, retry_boot_ms;
-	char error[LANE_ERROR_MAX];
+	char *error;     /* shorter than LANE_ERROR_MAX; "": none */
 	char *paused_by; /* NULL: not paused */
 	int64_t paused_wall_ms;
-	bool is_dirty;
 
 	uint32_t limit;             /* connections allowed now */
 	uint32_t crowded;           /* failures in a row while other connections worked */
 	int64_t limit_boot_ms;      /* it does not rise before this */
 	uint32_t connecting, ready; /* connections on their way, and past the login */
 	uint32_t idle, ahead;       /* of the ready ones: without work; able to take one more message behind theirs */
-	uint32_t jobs;              /* messages handed out and not yet settled or returned */
+	uint32_t jobs;              /* messages handed out that a connection has not done with */
+	uint32_t held;              /* messages handed out that are in memory yet */
+	uint32_t seats;             /* of flows */
 	struct lane_bucket bucket;
 	bool no_pipelining;   /* its replies were in doubt once */
 	uint64_t secret_mark; /* of the account's secret when it was refused (account_mark) */
 
 	struct list bands[LANE_BANDS]; /* flows that may have mail for it (scheduler) */
-	bool look;                     /* something changed: see whether it has work (scheduler) */
-	int64_t look_boot_ms;          /* when something changes by itself; INT64_MAX: never */
 
 	int64_t tried_wall_ms; /* when an attempt last came to an end, well or not; 0: never since start */
 	int64_t success_wall_ms;
 	uint64_t delivered, deferred, bounced;
 };
 
-struct lane *lane_new(const char *name, struct moment now);
+/* `agenda` outlives it; NULL: the lane is only to be read. */
+struct lane *lane_new(struct agenda *agenda, const char *name, struct moment now);
 void lane_free(struct lane *lane); /* NULL is fine */
+
+/* Something changed: see whether it has work. */
+void lane_look(struct lane *lane);
+/* Nothing can change before that boot time: look then, or (by) at least then. */
+void lane_look_at(struct lane *lane, int64_t boot_ms);
+void lane_look_by(struct lane *lane, int64_t boot_ms);
+/* Somebody needs it less: perhaps nobody does any more. */
+void lane_loosen(struct lane *lane);
+/* An MX lane that nothing keeps in memory. */
+bool lane_is_needless(const struct lane *lane);
+/* Nothing happens on it by itself, for that long or (INT64_MAX) until it is told otherwise: boot time, 0: it is at work. */
+int64_t lane_rests_until(const struct lane *lane);
 
 /* True when what matters to the account changed: host, port, TLS, user or the secret's place. */
 bool lane_configure(struct lane *lane, const struct config_smarthost *host, struct moment now);
 /* From the queue at start; a retry time that a wrong clock invented is cut to the longest wait there can be. */
 void lane_restore(struct lane *lane, const struct queue_lane *record, struct moment now);
-/* Its record; texts are the lane's. False: nothing to remember, the record may go. */
+/* Its record; texts are the lane's. False: nothing to remember, the record may go. An MX lane with a rate keeps one while
+ * it is well, since_ms saying when its bucket was stored: so everything about it can be found and forgotten some day. */
 bool lane_record(const struct lane *lane, struct moment now, struct queue_lane *out);
 
 /* No trouble and not paused: it takes its mail, and lanes behind it in a target get none. */
@@ -116,6 +141,7 @@ void lane_resume(struct lane *lane);
 
 /* Rate limit: takes a token, or false. */
 bool lane_take_token(struct lane *lane, struct moment now);
+bool lane_has_rate(const struct lane *lane);
 /* Boot time when there will be one; 0: there is one now. */
 int64_t lane_token_ms(struct lane *lane, struct moment now);
 /* Kept across restarts as text, "tokens wall-ms". */

@@ -1,64 +1,89 @@
 #include "delivery/lineup.h"
 
 #include "base/mem.h"
+#include "delivery/share.h"
+#include "route.h"
 
 enum {
 	WAKE_STEP_MS = 100, /* idle flows are looked through at most this often */
 	REST_BATCH = 64,
 	UNREADABLE_MS = 5000,
+	ROOM_STEP_MS = 100,  /* while flows wait for seats, lanes that rest are looked for at least this often */
+	ROOM_BATCH = 1000,   /* lanes looked at for it in one step */
+	ROOM_LEAST_MS = 1000 /* a lane that rests for less stays */
 };
 
 /* ---------------------------------------------------------------- lanes and flows find each other */
 
-struct lane *lineup_find(const struct scheduler *s, struct span name)
+static void insert(struct flow_place *places, size_t *io_count, size_t *io_shares, struct flow_place place)
 {
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+	size_t at = place.weight ? (*io_shares)++ : *io_count;
 
-		if (span_equals(span_str(lane->name), name))
-			return lane;
-	}
-	return NULL;
+	for (size_t i = 0; i < *io_count; i++)
+		if (places[i].lane == place.lane) {
+			*io_shares -= place.weight > 0;
+			return;
+		}
+	for (size_t i = (*io_count)++; i > at; i--)
+		places[i] = places[i - 1];
+	places[at] = place;
 }
 
-/* The next name of a target; false at its end. */
-bool lineup_name(struct span *io_target, struct span *out_name)
+/* Gives the flow a seat at each lane of its target. False: an MX lane is missing, and there is no room for it. */
+static bool bind(struct scheduler *s, struct flow *flow)
 {
-	size_t comma = span_find(*io_target, ',');
+	struct span target = span_str(flow->target), name;
+	struct flow_place places[FLOW_LANES];
+	size_t count = 0, shares = 0;
+	uint32_t weight;
 
-	if (!io_target->len)
-		return false;
-	*out_name = span_trim(span_first(*io_target, comma));
-	*io_target = span_from(*io_target, comma + 1);
+	flow_rise(flow);
+	while (count < FLOW_LANES && route_next(&target, &name, &weight)) {
+		bool is_mx = lanes_is_mx_name(name);
+		struct lane *lane = is_mx ? lanes_mx(s, name, false) : lanes_find(&s->lanes, name);
+
+		if (!lane && is_mx)
+			return false;
+		if (lane)
+			insert(places, &count, &shares, (struct flow_place){ lane, weight });
+	}
+	flow_sit(flow, places, count);
+	share_begin(flow, &s->chance);
 	return true;
 }
 
-void lineup_bind(struct scheduler *s, struct flow *flow)
-{
-	struct span target = span_str(flow->target), name;
-
-	flow_leave(flow);
-	flow->seat_count = 0;
-	while (flow->seat_count < FLOW_LANES && lineup_name(&target, &name)) {
-		struct lane *lane = lineup_find(s, name);
-
-		if (!lane)
-			continue;
-		struct flow_seat *seat = &flow->seats[flow->seat_count++];
-
-		list_init(&seat->node);
-		seat->flow = flow;
-		seat->lane = lane;
-	}
-}
-
-void lineup_join(struct flow *flow)
+static void join(struct flow *flow)
 {
 	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
 
 	for (size_t i = 0; i < flow->seat_count; i++)
 		if (list_is_empty(&flow->seats[i].node))
 			list_append(&flow->seats[i].lane->bands[band], &flow->seats[i].node);
+}
+
+/* False: it has none, and stands in line for them. */
+static bool find_seats(struct scheduler *s, struct flow *flow)
+{
+	if (flow->is_in_line)
+		return false;
+	heap_remove(&s->away, &flow->away);
+	flow->is_unbound = !bind(s, flow);
+	if (!flow->is_unbound)
+		return true;
+	flow->is_in_line = true;
+	flow->is_active = false;
+	flow->wake_ms = INT64_MAX;
+	list_remove(&flow->node);
+	turns_join(&s->line, &flow->node, flow->band, flow->submitter);
+	return false;
+}
+
+void lineup_bind_all(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->flows.size; i++)
+		for (struct flow *flow = s->flows.buckets[i]; flow; flow = flow->next)
+			if (!flow->is_unbound && find_seats(s, flow) && flow->is_active)
+				join(flow);
 }
 
 /* Offline, mail passes a lane over like a failing one: a local one behind it may take it. */
@@ -74,28 +99,116 @@ bool lineup_takes_mail(const struct scheduler *s, const struct lane *lane)
 	return lane_is_well(lane) && lineup_has_network(s, lane);
 }
 
-/* The lanes that this flow's mail concerns: up to the first that takes it. */
-static void look_for(struct scheduler *s, struct flow *flow)
+void lineup_look_everywhere(struct scheduler *s)
 {
-	for (size_t i = 0; i < flow->seat_count; i++) {
-		flow->seats[i].lane->look = true;
-		if (lineup_takes_mail(s, flow->seats[i].lane))
-			break;
+	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node))
+		lane_look(LIST_ENTRY(node, struct lane, node));
+	for (struct list *node = list_first(&s->lanes.mx); node; node = list_next(&s->lanes.mx, node))
+		lane_look(LIST_ENTRY(node, struct lane, node));
+}
+
+static void look_at_seats(const struct flow *flow)
+{
+	for (size_t i = 0; i < flow->seat_count; i++)
+		lane_look(flow->seats[i].lane);
+}
+
+/* A target has one MX lane, so only the smart hosts have others to look at. */
+void lineup_look_around(struct scheduler *s, struct lane *lane)
+{
+	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node))
+		lane_look(LIST_ENTRY(node, struct lane, node));
+	lane_look(lane);
+	for (int band = 0; !lane->domain && band < LANE_BANDS; band++)
+		for (struct list *node = list_first(&lane->bands[band]); node;
+		     node = list_next(&lane->bands[band], node))
+			look_at_seats(LIST_ENTRY(node, struct flow_seat, node)->flow);
+}
+
+/* ---------------------------------------------------------------- whose turn it is */
+
+/* The lane whose turn it is looks now, the others when it has not used it; those that take no mail may have a probe. */
+static void tell_shares(struct scheduler *s, const struct flow *flow)
+{
+	for (size_t i = 0; i < flow->share_count; i++) {
+		struct lane *lane = flow->seats[i].lane;
+
+		if (i == flow->turn || !lineup_takes_mail(s, lane))
+			lane_look(lane);
+		else
+			lane_look_by(lane, flow->turn_boot_ms + LINEUP_HOLD_MS);
 	}
 }
 
-void lineup_look_everywhere(struct scheduler *s)
+/* Whose turn it is, decided if need be. SIZE_MAX: no lane with a weight takes mail. */
+static size_t turn_of(struct scheduler *s, struct flow *flow)
 {
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
-		LIST_ENTRY(node, struct lane, node)->look = true;
+	uint32_t takers = 0, able = 0;
+
+	for (size_t i = 0; i < flow->share_count; i++) {
+		if (!lineup_takes_mail(s, flow->seats[i].lane))
+			continue;
+		takers |= 1U << i;
+		able |= flow->seats[i].is_full ? 0 : 1U << i;
+	}
+	if (flow->turn != SIZE_MAX && able & 1U << flow->turn)
+		return flow->turn;
+	flow->turn = share_turn(flow, able ? able : takers);
+	flow->turn_boot_ms = s->now.boot_ms;
+	if (flow->turn == SIZE_MAX)
+		return SIZE_MAX;
+	flow->seats[flow->turn].is_full = false;
+	tell_shares(s, flow);
+	return flow->turn;
 }
 
-static bool may_serve(const struct scheduler *s, const struct lane *lane, const struct flow *flow)
+/* The lane could take a message now. */
+static bool may_share(struct scheduler *s, struct flow *flow, size_t seat)
 {
-	for (size_t i = 0; i < flow->seat_count && flow->seats[i].lane != lane; i++)
+	struct lane *lane = flow->seats[seat].lane;
+
+	if (!lineup_takes_mail(s, lane))
+		return true; /* it is asked because it may be tried: its probe is out of turn */
+	flow->seats[seat].is_full = false;
+	if (turn_of(s, flow) == seat || s->now.boot_ms >= flow->turn_boot_ms + LINEUP_HOLD_MS)
+		return true;
+	lane_look_by(lane, flow->turn_boot_ms + LINEUP_HOLD_MS);
+	return false;
+}
+
+static size_t seat_of(const struct flow *flow, const struct lane *lane)
+{
+	size_t i = 0;
+
+	while (i < flow->seat_count && flow->seats[i].lane != lane)
+		i++;
+	return i;
+}
+
+static bool may_serve(struct scheduler *s, const struct lane *lane, struct flow *flow)
+{
+	size_t seat = seat_of(flow, lane);
+
+	if (seat < flow->share_count)
+		return may_share(s, flow, seat);
+	for (size_t i = 0; i < seat; i++)
 		if (lineup_takes_mail(s, flow->seats[i].lane))
 			return false;
 	return true;
+}
+
+/* The lanes that this flow's mail concerns: up to the first that takes it. */
+static void look_for(struct scheduler *s, struct flow *flow)
+{
+	if (flow->share_count && turn_of(s, flow) != SIZE_MAX) {
+		tell_shares(s, flow);
+		return;
+	}
+	for (size_t i = 0; i < flow->seat_count; i++) {
+		lane_look(flow->seats[i].lane);
+		if (lineup_takes_mail(s, flow->seats[i].lane))
+			break;
+	}
 }
 
 /* ---------------------------------------------------------------- flows */
@@ -103,13 +216,18 @@ static bool may_serve(const struct scheduler *s, const struct lane *lane, const 
 void lineup_activate(struct scheduler *s, struct flow *flow)
 {
 	flow->is_touched = true;
+	if (heap_has(&flow->away) && flow->away.key > s->now.boot_ms)
+		return;
+	if (flow->is_unbound && !find_seats(s, flow))
+		return;
 	if (!flow->is_active) {
 		flow->is_active = true;
 		flow->wake_ms = INT64_MAX;
 		/* From the front: it passes over what is in flight, and no early entry can be missed. */
 		flow->cursor = (struct queue_due){ 0 };
+		flow->turn_boot_ms = s->now.boot_ms;
 		list_remove(&flow->node);
-		lineup_join(flow);
+		join(flow);
 	}
 	look_for(s, flow);
 }
@@ -129,15 +247,17 @@ struct flow *lineup_add(struct scheduler *s, uint32_t id, const struct queue_flo
 	struct flow *flow = flow_new(id, name);
 
 	flow_table_add(&s->flows, flow);
-	lineup_bind(s, flow);
 	idle_until(s, flow, INT64_MAX, now);
 	return flow;
 }
 
 void lineup_wake(struct scheduler *s, struct moment now)
 {
+	struct heap_node *first;
 	struct list *next;
 
+	while ((first = heap_first(&s->away)) && first->key <= now.boot_ms)
+		lineup_activate(s, HEAP_ENTRY(first, struct flow, away)); /* which takes it out */
 	if (now.wall_ms < s->wake_wall_ms)
 		return;
 	s->wake_wall_ms = INT64_MAX;
@@ -213,6 +333,108 @@ void lineup_rest(struct scheduler *s, struct moment now)
 		queue_op_submit(op, rested, rest);
 }
 
+/* ---------------------------------------------------------------- too many MX lanes */
+
+/* All who have a seat at the lane stand in line there, and have no other lane that might take their mail meanwhile. */
+static bool may_part(const struct lane *lane)
+{
+	uint32_t seats = 0;
+
+	for (int band = 0; band < LANE_BANDS; band++)
+		for (struct list *node = list_first(&lane->bands[band]); node;
+		     node = list_next(&lane->bands[band], node)) {
+			if (LIST_ENTRY(node, struct flow_seat, node)->flow->seat_count > 1)
+				return false;
+			seats++;
+		}
+	return seats == lane->seats;
+}
+
+/* What it waits for is in its record; its flows come back for it when the time is over. */
+static void part(struct scheduler *s, struct lane *lane, int64_t until_boot_ms)
+{
+	for (int band = 0; band < LANE_BANDS; band++) {
+		struct list *node;
+
+		while ((node = list_first(&lane->bands[band]))) {
+			struct flow *flow = LIST_ENTRY(node, struct flow_seat, node)->flow;
+
+			flow_rise(flow);
+			flow->is_active = false;
+			flow->is_unbound = true;
+			heap_put(&s->away, &flow->away, until_boot_ms);
+		}
+	}
+}
+
+/* The lanes are gone through in a ring, a few in each step. */
+static void make_room(struct scheduler *s, struct moment now)
+{
+	for (int i = 0; i < ROOM_BATCH; i++) {
+		struct lane *lane = LIST_ENTRY(list_first(&s->lanes.mx), struct lane, node);
+		int64_t until_ms = lane_rests_until(lane);
+
+		list_remove(&lane->node);
+		list_append(&s->lanes.mx, &lane->node);
+		if (until_ms > now.boot_ms + ROOM_LEAST_MS && may_part(lane))
+			part(s, lane, until_ms);
+	}
+	s->room_boot_ms = now.boot_ms + ROOM_STEP_MS;
+	lanes_drop(s);
+}
+
+static void let_in(struct scheduler *s)
+{
+	struct list *node;
+
+	while (!lanes_is_full(&s->lanes) && (node = turns_take(&s->line))) {
+		struct flow *flow = LIST_ENTRY(node, struct flow, node);
+
+		flow->is_in_line = false;
+		lineup_activate(s, flow);
+	}
+}
+
+void lineup_seat(struct scheduler *s, struct moment now)
+{
+	let_in(s);
+	if (now.boot_ms < s->room_boot_ms || turns_is_empty(&s->line))
+		return;
+	make_room(s, now);
+	let_in(s);
+}
+
+void lineup_call_back(struct scheduler *s, const char *lane)
+{
+	for (size_t i = s->away.count; i > 0; i--) {
+		struct flow *flow = HEAP_ENTRY(s->away.nodes[i], struct flow, away);
+
+		if (!lane || route_place(flow->target, lane) >= 0)
+			heap_put(&s->away, &flow->away, s->now.boot_ms);
+	}
+}
+
+/* ---------------------------------------------------------------- when */
+
+int64_t lineup_deadline(const struct scheduler *s)
+{
+	const struct list *first = list_first(&s->idle);
+	const struct heap_node *away = heap_first(&s->away);
+	int64_t at = away ? away->key : INT64_MAX;
+
+	if (!turns_is_empty(&s->line))
+		at = moment_min(at, s->room_boot_ms);
+	if (s->wake_wall_ms != INT64_MAX)
+		at = moment_min(at, moment_boot(s->now, s->wake_wall_ms));
+	if (first) {
+		int64_t rest_ms = LIST_ENTRY(first, struct flow, node)->idle_boot_ms + SCHEDULER_REST_MS;
+
+		/* One that may not rest yet does not make the others urgent. */
+		at = moment_min(at, rest_ms > s->now.boot_ms ? rest_ms : s->now.boot_ms + SCHEDULER_REST_MS);
+	}
+	return at;
+}
+
 /* ---------------------------------------------------------------- picking */
 
 /* The first flow in line with due mail for the lane; those without leave the line. */
@@ -243,14 +465,22 @@ struct flow *lineup_next(struct scheduler *s, struct lane *lane, struct queue_vi
 	return NULL;
 }
 
-/* One message was taken: the lane's other flows of the band come first now. */
-void lineup_served(struct lane *lane, struct flow *flow)
+void lineup_served(struct scheduler *s, struct lane *lane, struct flow *flow)
 {
 	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
+	size_t seat = seat_of(flow, lane);
 
-	for (size_t i = 0; i < flow->seat_count; i++)
-		if (flow->seats[i].lane == lane) {
-			list_remove(&flow->seats[i].node);
-			list_append(&lane->bands[band], &flow->seats[i].node);
-		}
+	if (seat == flow->seat_count)
+		return;
+	list_remove(&flow->seats[seat].node);
+	list_append(&lane->bands[band], &flow->seats[seat].node);
+	if (seat >= flow->share_count)
+		return;
+	/* A probe costs nobody the turn. */
+	if (flow->turn != seat && lineup_takes_mail(s, lane) && flow->turn != SIZE_MAX)
+		flow->seats[flow->turn].is_full = true;
+	else if (flow->turn != seat)
+		return;
+	flow->turn = SIZE_MAX;
+	turn_of(s, flow);
 }

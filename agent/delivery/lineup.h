@@ -1,6 +1,16 @@
 /*
  * lineup - the scheduler's flows standing in line at their lanes: who may serve whom, and whose turn it is.
  *
+ * In order: the first lane of a target that takes mail serves its flows. With weights, those that have one share each
+ * flow's messages in proportion (share.h); those without come after all of them. A lane that fails, is paused or has no
+ * network is passed over, and its share goes to the others. One that is merely full (its connections are busy or not yet
+ * open, its rate is used up) has its turn kept for LINEUP_HOLD_MS; then any other takes the message, and it has no claim
+ * to what it missed: it is back in the round as soon as it could take a message.
+ *
+ * Seats: a flow has one at each lane of its target. When lanes_is_full(), a flow whose MX lane is not there waits in line
+ * for it, submitters in turn; MX lanes that wait out their backoff or rate then leave memory, and their flows (away) come
+ * back when the time is over.
+ *
  * Owns:    nothing; it works on a struct scheduler and is used by scheduler.c alone.
  * Never:   reads a clock. Writes only that flows are put to rest.
  * Threads: the queue's.
@@ -10,29 +20,34 @@
 
 #include "delivery/scheduler.h"
 
-struct lane *lineup_find(const struct scheduler *s, struct span name);
-/* The next name of a target, which is moved behind it; false at its end. */
-bool lineup_name(struct span *io_target, struct span *out_name);
+enum { LINEUP_HOLD_MS = 1000 };
 
-/* Gives the flow a seat at each lane of its target. */
-void lineup_bind(struct scheduler *s, struct flow *flow);
-void lineup_join(struct flow *flow);
+/* All flows get seats anew: lanes have come and gone. */
+void lineup_bind_all(struct scheduler *s);
 /* It may have due mail: into the lines of its lanes. */
 void lineup_activate(struct scheduler *s, struct flow *flow);
 struct flow *lineup_add(struct scheduler *s, uint32_t id, const struct queue_flow *name, struct moment now);
-/* Flows whose time has come become active; those without due mail leave memory. */
+/* Flows whose time has come become active, also those that were away; those without due mail leave memory. */
 void lineup_wake(struct scheduler *s, struct moment now);
 void lineup_rest(struct scheduler *s, struct moment now);
+/* Those that are away for `lane` (NULL: all) need not wait longer. */
+void lineup_call_back(struct scheduler *s, const char *lane);
+/* Flows in line for seats get them as far as there is room, and room is made. */
+void lineup_seat(struct scheduler *s, struct moment now);
+/* Boot time when flows do something by themselves; INT64_MAX: never. */
+int64_t lineup_deadline(const struct scheduler *s);
 
 /* Mail passes over a lane that does not take it: unwell, paused, or without a network. */
 bool lineup_has_network(const struct scheduler *s, const struct lane *lane);
 bool lineup_takes_mail(const struct scheduler *s, const struct lane *lane);
 void lineup_look_everywhere(struct scheduler *s);
+/* Its health changed: mail passes between it and the lanes that share flows with it. */
+void lineup_look_around(struct scheduler *s, struct lane *lane);
 
-/* The first flow in line with due mail for the lane; those without leave the line. */
+/* The first flow in line with due mail for the lane, which could take it; those without leave the line. */
 struct flow *lineup_next(struct scheduler *s, struct lane *lane, struct queue_view *view, struct moment now,
 			 struct queue_due *out_due);
-/* One message was taken: the lane's other flows of the band come first now. */
-void lineup_served(struct lane *lane, struct flow *flow);
+/* One message was taken: the lane's other flows of the band come first now, and with weights perhaps another lane. */
+void lineup_served(struct scheduler *s, struct lane *lane, struct flow *flow);
 
 #endif

@@ -17,7 +17,7 @@ enum {
 
 struct lane *scheduler_lane(struct scheduler *s, const char *name)
 {
-	struct lane *lane = lineup_find(s, span_str(name));
+	struct lane *lane = lanes_find(&s->lanes, span_str(name));
 
 	return lane && lane->host ? lane : NULL;
 }
@@ -64,7 +64,12 @@ void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now
 
 static bool is_open(const struct scheduler *s, const struct lane *lane)
 {
-	return !s->is_stopped && !s->paused_by && s->flight.count < SCHEDULER_FLIGHT_MAX && lane->host;
+	return !s->is_stopped && !s->paused_by && !lane->paused_by && lane->host;
+}
+
+static bool has_room(const struct scheduler *s)
+{
+	return s->flight.count < SCHEDULER_FLIGHT_MAX;
 }
 
 /* Recipients of the same message that are due and next in the schedule share the transaction. */
@@ -100,22 +105,24 @@ struct scheduler_job *scheduler_take(struct scheduler *s, struct lane *lane, str
 	struct flow *flow;
 
 	s->now = now;
-	if (!is_open(s, lane) || !lane_has_turn(lane, now) || !(view = queue_view(s->queue)))
+	if (!is_open(s, lane) || !has_room(s) || !lane_has_turn(lane, now) || !(view = queue_view(s->queue)))
 		return NULL;
+	if (lane_token_ms(lane, now)) {
+		lane_look_at(lane, lane_token_ms(lane, now));
+		return NULL;
+	}
 	flow = lineup_next(s, lane, view, now, &due);
 	if (!flow) {
 		/* A probe that found nothing to carry has proven the way as far as it goes. */
 		if (lane->trouble && !lane->jobs && scheduler_spoke(s, lane, now))
-			lane->look = true;
+			lane_look(lane);
 		return NULL;
 	}
-	if (!lane_take_token(lane, now)) {
-		lane->look_boot_ms = lane_token_ms(lane, now);
-		return NULL;
-	}
+	lane_take_token(lane, now);
 	lane->jobs++;
-	lane->look = true;
-	lineup_served(lane, flow);
+	lane->held++;
+	lane_look(lane);
+	lineup_served(s, lane, flow);
 	return gather(s, lane, flow, view, due, now);
 }
 
@@ -136,8 +143,6 @@ void scheduler_return(struct scheduler *s, const struct scheduler_job *job, size
 
 void scheduler_settled(struct scheduler *s, const struct scheduler_job *job, size_t i)
 {
-	if (s->flight.count == SCHEDULER_FLIGHT_MAX)
-		lineup_look_everywhere(s);
 	flight_remove(&s->flight, job->id, job->due[i].n);
 }
 
@@ -146,58 +151,119 @@ void scheduler_job_end(struct scheduler *s, struct scheduler_job *job)
 	(void)s;
 	assert(job->lane->jobs > 0);
 	job->lane->jobs--;
-	job->lane->look = true;
+	lane_look(job->lane);
 }
 
 void scheduler_job_free(struct scheduler_job *job)
 {
+	if (job) {
+		job->lane->held--;
+		lane_loosen(job->lane);
+	}
 	mem_free(job);
 }
 
 /* ---------------------------------------------------------------- what is to be done */
 
-/* Whether the lane has something to do now; may set when to look again. */
-static bool look(struct scheduler *s, struct lane *lane, struct moment now, struct scheduler_action *out)
+/* One more connection is no more than all MX lanes may have, and those who waited longer come first. */
+static bool may_open(const struct scheduler *s, const struct lane *lane, bool is_its_turn)
 {
-	struct queue_view *view;
-	struct queue_due due;
-	int64_t token_ms;
-	bool has_slot, has_turn;
+	return !lane->domain ||
+	       (s->lanes.mx_open < LANES_MX_CONNECTIONS && (is_its_turn || turns_is_empty(&s->lanes.slots)));
+}
 
-	lane->look = false;
-	if (!is_open(s, lane) || lane->paused_by)
+static void open_one(struct scheduler *s, struct lane *lane)
+{
+	lane->connecting++;
+	s->lanes.mx_open += lane->domain != NULL;
+	list_remove(&lane->slot_node);
+	lane_look(lane); /* perhaps one more */
+	if (!lineup_has_network(s, lane))
+		s->network.is_probing = true;
+}
+
+/* Whether the lane has a reason to be asked for mail now; sets when to look again where it knows. */
+static bool is_able(struct scheduler *s, struct lane *lane, struct moment now)
+{
+	int64_t token_ms;
+
+	if (!is_open(s, lane))
 		return false;
+	if (!has_room(s)) {
+		list_remove(&lane->look_node);
+		list_append(&s->lanes.agenda.crowd, &lane->look_node);
+		return false;
+	}
 	if (!lane_may_work(lane, now)) {
-		lane->look_boot_ms = lane->retry_boot_ms;
+		lane_look_at(lane, lane->retry_boot_ms);
 		return false;
 	}
 	token_ms = lane_token_ms(lane, now);
-	if (token_ms) {
-		lane->look_boot_ms = token_ms;
-		return false;
-	}
-	has_turn = lane->idle + lane->ahead > 0 && lane_has_turn(lane, now);
-	has_slot = lane_has_slot(lane, now) && (lane->is_local || network_allows(&s->network, lane->needs_dns, now));
-	if ((!has_slot && !has_turn) || !(view = queue_view(s->queue)) || !lineup_next(s, lane, view, now, &due))
-		return false;
-	out->lane = lane;
-	if (has_turn && (lane->idle || !has_slot)) {
-		out->kind = SCHEDULER_FEED;
-		return true;
-	}
-	out->kind = SCHEDULER_CONNECT;
-	lane->look = true; /* perhaps one more */
-	lane->connecting++;
-	if (!lineup_has_network(s, lane))
-		s->network.is_probing = true;
-	return true;
+	if (token_ms)
+		lane_look_at(lane, token_ms);
+	return !token_ms;
 }
 
-bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_action *out)
+/* Whether the lane, which is on no list now, has something to do. */
+static bool look(struct scheduler *s, struct lane *lane, bool is_its_turn, struct moment now,
+		 struct scheduler_action *out)
 {
-	s->now = now;
+	struct queue_view *view = NULL;
+	struct queue_due due;
+	struct flow *flow = NULL;
+	bool has_slot = false, has_turn = false;
+
+	if (is_able(s, lane, now)) {
+		has_turn = lane->idle + lane->ahead > 0 && lane_has_turn(lane, now);
+		has_slot = lane_has_slot(lane, now) &&
+			   (lane->is_local || network_allows(&s->network, lane->needs_dns, now));
+	}
+	if ((has_slot || has_turn) && (view = queue_view(s->queue)))
+		flow = lineup_next(s, lane, view, now, &due);
+	if (!flow || !has_slot)
+		list_remove(&lane->slot_node);
+	if (!flow)
+		return false;
+	out->lane = lane;
+	if (has_slot && !(has_turn && lane->idle)) {
+		if (may_open(s, lane, is_its_turn)) {
+			out->kind = SCHEDULER_CONNECT;
+			open_one(s, lane);
+			return true;
+		}
+		if (list_is_empty(&lane->slot_node))
+			turns_join(&s->lanes.slots, &lane->slot_node, flow->band, flow->submitter);
+	}
+	out->kind = SCHEDULER_FEED;
+	return has_turn;
+}
+
+/* The next lane to look at: something happened to it, or what it waited for is there. */
+static struct lane *next_lane(struct scheduler *s, bool *out_is_its_turn)
+{
+	struct agenda *agenda = &s->lanes.agenda;
+	struct list *node;
+
+	*out_is_its_turn = false;
+	if ((node = list_first(&agenda->now)) || (has_room(s) && (node = list_first(&agenda->crowd)))) {
+		list_remove(node);
+		return LIST_ENTRY(node, struct lane, look_node);
+	}
+	if (s->lanes.mx_open >= LANES_MX_CONNECTIONS || !(node = turns_take(&s->lanes.slots)))
+		return NULL;
+	*out_is_its_turn = true;
+	return LIST_ENTRY(node, struct lane, slot_node);
+}
+
+static void prepare(struct scheduler *s, struct moment now)
+{
+	struct heap *later = &s->lanes.agenda.later;
+	struct heap_node *first;
+
 	lineup_wake(s, now);
 	lineup_rest(s, now);
+	lanes_drop(s);
+	lineup_seat(s, now);
 	if (now.boot_ms >= s->write_boot_ms && !s->is_writing)
 		ledger_write(s, now);
 	if (s->network.is_offline && now.boot_ms >= s->network.retry_boot_ms && !s->network.is_probing &&
@@ -205,44 +271,36 @@ bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_act
 		s->network.look_boot_ms = now.boot_ms;
 		lineup_look_everywhere(s);
 	}
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
-
-		if (now.boot_ms >= lane->look_boot_ms) {
-			lane->look_boot_ms = INT64_MAX;
-			lane->look = true;
-		}
-		if (lane->look && look(s, lane, now, out))
-			return true;
+	while ((first = heap_first(later)) && first->key <= now.boot_ms) {
+		heap_remove(later, first);
+		lane_look(HEAP_ENTRY(first, struct lane, later));
 	}
+}
+
+bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_action *out)
+{
+	struct lane *lane;
+	bool is_its_turn;
+
+	s->now = now;
+	prepare(s, now);
+	while ((lane = next_lane(s, &is_its_turn)))
+		if (look(s, lane, is_its_turn, now, out))
+			return true;
 	return false;
 }
 
 int64_t scheduler_deadline(const struct scheduler *s)
 {
-	int64_t at = INT64_MAX;
-	const struct list *first = list_first(&s->idle);
+	const struct heap_node *first = heap_first(&s->lanes.agenda.later);
+	int64_t at = moment_min(lineup_deadline(s), ledger_deadline(s));
 
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+	return moment_min(moment_min(at, first ? first->key : INT64_MAX), network_deadline(&s->network));
+}
 
-		at = moment_min(at, lane->look_boot_ms);
-		if (lane->is_dirty && !s->is_writing)
-			at = moment_min(at, s->write_boot_ms);
-		if (lane->bucket.is_changed && !s->is_writing)
-			at = moment_min(at, s->bucket_boot_ms);
-	}
-	if ((s->is_pause_dirty || s->must_write_all) && !s->is_writing)
-		at = moment_min(at, s->write_boot_ms);
-	if (s->wake_wall_ms != INT64_MAX)
-		at = moment_min(at, moment_boot(s->now, s->wake_wall_ms));
-	if (first) {
-		int64_t rest_ms = LIST_ENTRY(first, struct flow, node)->idle_boot_ms + SCHEDULER_REST_MS;
-
-		/* One that may not rest yet does not make the others urgent. */
-		at = moment_min(at, rest_ms > s->now.boot_ms ? rest_ms : s->now.boot_ms + SCHEDULER_REST_MS);
-	}
-	return moment_min(at, network_deadline(&s->network));
+bool scheduler_is_crowded(const struct scheduler *s)
+{
+	return !turns_is_empty(&s->lanes.slots);
 }
 
 void scheduler_stop(struct scheduler *s, struct moment now)
@@ -273,7 +331,8 @@ void scheduler_ready(struct scheduler *s, struct lane *lane, struct moment now)
 	assert(lane->connecting > 0);
 	lane->connecting--;
 	lane->ready++;
-	lane->look = true;
+	s->lanes.mx_ready += lane->domain != NULL;
+	lane_look(lane);
 }
 
 void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, struct moment now)
@@ -283,7 +342,12 @@ void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, stru
 	s->now = now;
 	assert(*count > 0);
 	(*count)--;
-	lane->look = true;
+	if (lane->domain) {
+		s->lanes.mx_open--;
+		s->lanes.mx_ready -= was_ready;
+	}
+	lane_look(lane);
+	lane_loosen(lane);
 	if (!lineup_has_network(s, lane))
 		s->network.is_probing = false;
 }
@@ -297,19 +361,19 @@ bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_
 	note_try(s, lane, now);
 	changed = lane_failed(lane, failure, others(lane, was_ready), &s->chance, now);
 	if (changed)
-		lineup_look_everywhere(s); /* its mail may pass to another lane */
+		lineup_look_around(s, lane); /* its mail may pass to another lane */
 	return changed;
 }
 
 static bool others_are_online(const struct scheduler *s, const struct lane *but)
 {
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
+	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node)) {
 		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
 
 		if (lane != but && !lane->is_local && lane->ready)
 			return true;
 	}
-	return false;
+	return s->lanes.mx_ready > (but->domain ? but->ready : 0);
 }
 
 bool scheduler_offline(struct scheduler *s, struct lane *lane, bool dns_only, const char *text, struct moment now)
@@ -350,7 +414,7 @@ bool scheduler_spoke(struct scheduler *s, struct lane *lane, struct moment now)
 	note_try(s, lane, now);
 	was_in_trouble = lane_succeeded(lane, now);
 	if (was_in_trouble)
-		lineup_look_everywhere(s); /* mail comes back from the lanes behind it */
+		lineup_look_around(s, lane); /* mail comes back from the lanes behind it */
 	return was_in_trouble;
 }
 
@@ -383,64 +447,16 @@ static int64_t longest_backoff(const struct config *config)
 	return ms + ms / 4 + DOUBT_MS;
 }
 
-static void bind_flows(struct scheduler *s)
-{
-	for (size_t i = 0; i < s->flows.size; i++)
-		for (struct flow *flow = s->flows.buckets[i]; flow; flow = flow->next) {
-			lineup_bind(s, flow);
-			if (flow->is_active)
-				lineup_join(flow);
-		}
-}
-
 void scheduler_configure(struct scheduler *s, struct config *config, void (*changed)(void *arg, struct lane *lane),
 			 void *arg, struct moment now)
 {
 	struct config *old = s->config;
-	struct list before;
-	struct lane *lane;
 
 	s->now = now;
 	s->config = config_ref(config);
 	s->horizon_ms = longest_backoff(config);
-	list_init(&before);
-	while (!list_is_empty(&s->lanes)) {
-		struct list *node = list_first(&s->lanes);
-
-		list_remove(node);
-		list_append(&before, node);
-	}
-	for (size_t i = 0; i < config->smarthost_count; i++) {
-		const struct config_smarthost *host = &config->smarthosts[i];
-
-		lane = NULL;
-		for (struct list *node = list_first(&before); node && !lane; node = list_next(&before, node))
-			if (strcmp(LIST_ENTRY(node, struct lane, node)->name, host->name) == 0)
-				lane = LIST_ENTRY(node, struct lane, node);
-		bool is_new = !lane;
-
-		if (is_new)
-			lane = lane_new(host->name, now);
-		list_remove(&lane->node);
-		list_append(&s->lanes, &lane->node);
-		if (lane_configure(lane, host, now)) {
-			lane_wake(lane); /* what was said of another account or host says nothing of this one */
-			if (changed)
-				changed(arg, lane);
-		}
-		if (is_new)
-			ledger_restore(s, lane, now);
-	}
-	/* Connections and jobs may still point at the others: they stay, without a host. */
-	while (!list_is_empty(&before)) {
-		lane = LIST_ENTRY(list_first(&before), struct lane, node);
-		list_remove(&lane->node);
-		list_append(&s->lanes, &lane->node);
-		if (lane->host && changed)
-			changed(arg, lane);
-		lane_configure(lane, NULL, now);
-	}
-	bind_flows(s);
+	lanes_configure(s, changed, arg, now);
+	lineup_bind_all(s);
 	lineup_look_everywhere(s);
 	config_unref(old);
 }
@@ -451,7 +467,8 @@ struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct mome
 
 	s->queue = setup->queue;
 	s->chance.state = setup->seed;
-	list_init(&s->lanes);
+	lanes_init(&s->lanes);
+	turns_init(&s->line);
 	list_init(&s->idle);
 	flow_table_init(&s->flows);
 	flight_init(&s->flight);
@@ -471,8 +488,8 @@ void scheduler_free(struct scheduler *s)
 		return;
 	flow_table_fini(&s->flows);
 	flight_fini(&s->flight);
-	while (!list_is_empty(&s->lanes))
-		lane_free(LIST_ENTRY(list_first(&s->lanes), struct lane, node));
+	heap_fini(&s->away);
+	lanes_fini(&s->lanes);
 	config_unref(s->config);
 	mem_free(s->paused_by);
 	mem_free(s);
@@ -480,25 +497,42 @@ void scheduler_free(struct scheduler *s)
 
 /* ---------------------------------------------------------------- what people say */
 
-static void wake(struct scheduler *s, struct lane *lane)
+static void for_each(struct scheduler *s, void (*what)(struct lane *lane))
 {
-	lane_wake(lane);
-	lineup_look_everywhere(s);
+	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node))
+		what(LIST_ENTRY(node, struct lane, node));
+	for (struct list *node = list_first(&s->lanes.mx); node; node = list_next(&s->lanes.mx, node))
+		what(LIST_ENTRY(node, struct lane, node));
+}
+
+/* One of the configured lanes, or an MX lane of which something is known. */
+static struct lane *known(struct scheduler *s, const char *name)
+{
+	struct queue_view *view = queue_view(s->queue);
+	struct lane *lane = scheduler_lane(s, name);
+	struct queue_lane record;
+
+	if (lane || !lanes_is_mx_name(span_str(name)) || !view || queue_view_lane(view, name, &record) != QUEUE_OK)
+		return lane;
+	return lanes_mx(s, span_str(name), true);
 }
 
 bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
 {
-	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+	struct lane *lane;
 
 	s->now = now;
+	lane = name ? known(s, name) : NULL;
 	if (name && !lane)
 		return false;
 	if (lane) {
-		wake(s, lane);
+		lane_wake(lane);
+		lineup_look_around(s, lane);
 	} else {
-		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
-			wake(s, LIST_ENTRY(node, struct lane, node));
+		s->lanes.woken_wall_ms = now.wall_ms;
+		for_each(s, lane_wake);
 	}
+	lineup_call_back(s, name);
 	if (s->network.is_offline && (!lane || !lane->is_local))
 		network_changed(&s->network, now.boot_ms);
 	return true;
@@ -506,43 +540,60 @@ bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
 
 bool scheduler_pause(struct scheduler *s, const char *name, const char *by, struct moment now)
 {
-	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+	struct lane *lane;
+	char *copy;
 
 	s->now = now;
-	if (name && !lane)
-		return false;
-	if (lane) {
+	if (name) {
+		lane = lanes_is_mx_name(span_str(name)) ? lanes_mx(s, span_str(name), true) : scheduler_lane(s, name);
+		if (!lane)
+			return false;
 		lane_pause(lane, by, now);
-	} else {
-		char *copy = mem_strdup(by[0] ? by : "somebody");
-
-		mem_free(s->paused_by);
-		s->paused_by = copy;
-		s->paused_wall_ms = now.wall_ms;
-		s->is_pause_dirty = true;
+		lineup_look_around(s, lane);
+		return true;
 	}
-	lineup_look_everywhere(s);
+	copy = mem_strdup(by[0] ? by : "somebody");
+	mem_free(s->paused_by);
+	s->paused_by = copy;
+	s->paused_wall_ms = now.wall_ms;
+	s->is_pause_dirty = true;
 	return true;
 }
 
 bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
 {
-	struct lane *lane = name ? scheduler_lane(s, name) : NULL;
+	struct lane *lane;
 
 	s->now = now;
+	lane = name ? known(s, name) : NULL;
 	if (name && !lane)
 		return false;
 	if (lane) {
 		lane_resume(lane);
+		lineup_look_around(s, lane);
 	} else {
 		s->is_pause_dirty |= s->paused_by != NULL;
 		mem_free(s->paused_by);
 		s->paused_by = NULL;
-		for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node))
-			lane_resume(LIST_ENTRY(node, struct lane, node));
+		s->lanes.woken_wall_ms = s->lanes.resumed_wall_ms = now.wall_ms;
+		for_each(s, lane_resume);
 	}
-	lineup_look_everywhere(s);
+	lineup_call_back(s, name);
 	return true;
+}
+
+static void hurry(struct scheduler *s, struct list *lanes, struct moment now)
+{
+	for (struct list *node = list_first(lanes); node; node = list_next(lanes, node)) {
+		struct lane *lane = LIST_ENTRY(node, struct lane, node);
+		int64_t soon = now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS);
+
+		/* What a host failed for may have been the old network; what an account failed for was not. */
+		if (lane->trouble == TRAFFIC_LANE && !lane->is_local && lane->retry_boot_ms > soon) {
+			lane->retry_boot_ms = soon;
+			lane_look_at(lane, soon);
+		}
+	}
 }
 
 void scheduler_network_changed(struct scheduler *s, struct moment now)
@@ -553,16 +604,8 @@ void scheduler_network_changed(struct scheduler *s, struct moment now)
 	if (now.boot_ms < s->rush_boot_ms)
 		return;
 	s->rush_boot_ms = now.boot_ms + NETWORK_RUSH_MS;
-	for (struct list *node = list_first(&s->lanes); node; node = list_next(&s->lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
-		int64_t soon = now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS);
-
-		/* What a host failed for may have been the old network; what an account failed for was not. */
-		if (lane->trouble == TRAFFIC_LANE && !lane->is_local && lane->retry_boot_ms > soon) {
-			lane->retry_boot_ms = soon;
-			lane->look_boot_ms = soon;
-		}
-	}
+	hurry(s, &s->lanes.hosts, now);
+	hurry(s, &s->lanes.mx, now);
 }
 
 void scheduler_woke(struct scheduler *s, struct moment now)
@@ -577,49 +620,57 @@ void scheduler_woke(struct scheduler *s, struct moment now)
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 {
 	struct span target = span_str(rcpt->flow.target), name;
-	bool has_lane = false, is_tried = false;
+	bool has_lane = false, is_tried = false, takes = false;
+	uint32_t weight;
 
 	if (rcpt->last_ms >= s->network.since_wall_ms)
 		return true;
-	while (lineup_name(&target, &name)) {
-		struct lane *lane = lineup_find(s, name);
+	while (!takes && route_next(&target, &name, &weight)) {
+		const struct lane *lane = lanes_peek(s, name);
 
-		if (!lane || !lane->host)
-			continue;
-		if (lineup_takes_mail(s, lane))
-			return false; /* its turn will come */
-		has_lane = true;
-		is_tried |= lineup_has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
+		if (lane) {
+			takes = lineup_takes_mail(s, lane); /* its turn will come */
+			has_lane = true;
+			is_tried |= lineup_has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
+		}
+		lanes_put_back(lane);
 	}
-	return is_tried || !has_lane; /* nothing can be attempted without a route */
+	return !takes && (is_tried || !has_lane); /* nothing can be attempted without a route */
 }
 
 bool scheduler_is_paused(struct scheduler *s, const char *target)
 {
 	struct span rest = span_str(target), name;
+	bool is_paused = s->paused_by != NULL;
+	uint32_t weight;
 
-	if (s->paused_by)
-		return true;
-	while (lineup_name(&rest, &name)) {
-		struct lane *lane = lineup_find(s, name);
+	while (!is_paused && route_next(&rest, &name, &weight)) {
+		const struct lane *lane = lanes_peek(s, name);
 
-		if (lane && lane->paused_by)
-			return true;
+		is_paused = lane && lane->paused_by;
+		lanes_put_back(lane);
 	}
-	return false;
+	return is_paused;
 }
 
-struct lane *scheduler_choice(struct scheduler *s, const char *target)
+/* Those without a weight come behind the others, wherever they stand. */
+static struct lane *choose(struct scheduler *s, const char *target, bool with_weight)
 {
 	struct span rest = span_str(target), name;
+	uint32_t weight;
 
-	if (s->paused_by)
-		return NULL;
-	while (lineup_name(&rest, &name)) {
-		struct lane *lane = lineup_find(s, name);
+	while (route_next(&rest, &name, &weight)) {
+		struct lane *lane = (weight > 0) == with_weight ? lanes_find(&s->lanes, name) : NULL;
 
 		if (lane && lineup_takes_mail(s, lane))
 			return lane;
 	}
 	return NULL;
+}
+
+struct lane *scheduler_choice(struct scheduler *s, const char *target)
+{
+	struct lane *lane = s->paused_by ? NULL : choose(s, target, true);
+
+	return lane || s->paused_by ? lane : choose(s, target, false);
 }

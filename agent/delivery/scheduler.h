@@ -3,6 +3,7 @@
  *
  * Owns:    lanes, flows at work, the set of recipients in flight, the state of the network, a reference to the
  *          configuration. Reads the queue and submits operations about lanes and flows, never about messages.
+ *          One step costs as much as there is to do, however many lanes and flows there are.
  * Never:   reads a clock, opens a socket, logs: time is an argument, connecting is somebody else's.
  * Threads: the queue's.
  *
@@ -24,6 +25,7 @@
 #include "delivery/flight.h"
 #include "delivery/flow.h"
 #include "delivery/lane.h"
+#include "delivery/lanes.h"
 #include "delivery/moment.h"
 #include "delivery/network.h"
 #include "queue/queue.h"
@@ -39,17 +41,20 @@ struct scheduler {
 	struct queue *queue;
 	struct config *config;
 	struct chance chance;
-	struct list lanes; /* in the configuration's order, then those it no longer has */
+	struct lanes lanes;
 	struct network network;
 	struct flow_table flows;
-	struct list idle; /* flows that are not active, the longest idle first */
+	struct list idle;     /* flows that are not active, the longest idle first */
+	struct turns line;    /* flows that wait for seats */
+	struct heap away;     /* flows without seats whose lane is tried again then (boot time) */
+	int64_t room_boot_ms; /* room for those in line is made not before */
 	struct flight flight;
 	int64_t wake_wall_ms;   /* the first idle flow that wakes; INT64_MAX: none */
 	int64_t rested_wall_ms; /* the first wake time of flows put to rest: for the calendar, which resets it */
 	int64_t horizon_ms;     /* the longest wait that a message's backoff can give */
 	int64_t write_boot_ms;  /* lanes are written not before */
 	int64_t bucket_boot_ms;
-	bool is_writing, is_stopped, must_write_all, is_pause_dirty;
+	bool is_writing, is_stopped, is_pause_dirty;
 	char *paused_by; /* all lanes; NULL: not paused */
 	int64_t paused_wall_ms;
 	uint64_t tries; /* counts lanes that were tried for the first time since the network is as it is */
@@ -145,7 +150,9 @@ bool scheduler_suspect(struct scheduler *s, uint64_t id);
 
 /* ---- what people say */
 
-struct lane *scheduler_lane(struct scheduler *s, const char *name); /* a configured one, or NULL */
+struct lane *scheduler_lane(struct scheduler *s, const char *name); /* a configured one in memory, or NULL */
+/* NULL: all lanes. False: no such lane. An MX lane may be paused whether there is mail for it or not; woken or resumed is
+ * one of which something is known. */
 bool scheduler_wake(struct scheduler *s, const char *name, struct moment now);
 bool scheduler_pause(struct scheduler *s, const char *name, const char *by, struct moment now);
 bool scheduler_resume(struct scheduler *s, const char *name, struct moment now);
@@ -160,7 +167,9 @@ void scheduler_woke(struct scheduler *s, struct moment now);
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt);
 /* A lane of the target is paused (or all are), so that no attempt can be expected. */
 bool scheduler_is_paused(struct scheduler *s, const char *target);
-/* The lane that would take mail for the target now; NULL: all wait. */
+/* The lane in memory that would take mail for the target now, or one of those with weights; NULL: there is none. */
 struct lane *scheduler_choice(struct scheduler *s, const char *target);
+/* MX lanes with mail wait for a connection: idle ones of others are better closed. */
+bool scheduler_is_crowded(const struct scheduler *s);
 
 #endif
