@@ -414,13 +414,32 @@ static void the_ad_bit_counts_from_whom_is_trusted(void **state)
 	assert_int_equal(ask("d.org", DNS_TLSA), DNS_OK);
 	assert_false(heard.authentic);
 
-	/* Who answers was trusted when it was asked, whoever is asked next. */
+	/* Who answers was trusted when it was asked, whoever is asked next. The next is not. */
 	one.flags = 0x20;
 	memset(&heard, 0, sizeof(heard));
 	dns_records(dns, "e.org", DNS_TLSA, on_done, NULL);
 	dns_configure(dns, &elsewhere);
 	dns_cancel(dns_host(dns, "x.org", NULL, NULL));
 	assert_true(PUMP(loop, heard.times, 5000));
+	assert_true(heard.authentic);
+}
+
+static void one_resolver_of_another_machine_spoils_the_trust(void **state)
+{
+	const char *both[] = { one.address, "192.0.2.1:53" };
+	struct dns_config config = { .servers = both, .server_count = 2, .hosts_file = hosts };
+
+	(void)state;
+	one.flags = 0x20;
+	start();
+	dns_configure(dns, &config);
+	assert_int_equal(ask("a.org", DNS_TLSA), DNS_NODATA);
+	assert_false(heard.authentic);
+	assert_int_equal(ask("a.org", DNS_TLSA), DNS_NODATA); /* from the cache */
+	assert_false(heard.authentic);
+	config.trust_ad = true;
+	dns_configure(dns, &config);
+	assert_int_equal(ask("a.org", DNS_TLSA), DNS_NODATA);
 	assert_true(heard.authentic);
 }
 
@@ -543,6 +562,7 @@ int main(void)
 		TEST(the_next_resolver_is_asked_when_one_fails),
 		TEST(a_truncated_answer_is_asked_for_again_over_tcp),
 		TEST(the_ad_bit_counts_from_whom_is_trusted),
+		TEST(one_resolver_of_another_machine_spoils_the_trust),
 		TEST(a_name_of_the_hosts_file_exists),
 		TEST(nobody_is_asked_about_this_machine),
 		TEST(answers_are_kept_for_their_time),
