@@ -215,10 +215,10 @@ static void go_on(struct client *c, struct transaction *t, int64_t now_ms)
 {
 	struct transaction *older = client_state_older(c);
 
-	if (older->state == TRANSACTION_ANSWERED && is_count_proven(client_state_younger(c)))
-		transaction_settle(older, CLIENT_DOUBTFUL, CLIENT_AT_DOT, NULL);
 	if (transaction_is_hopeless(t))
 		transaction_close(t);
+	if (older->state == TRANSACTION_ANSWERED && is_count_proven(client_state_younger(c)))
+		transaction_settle(older, CLIENT_DOUBTFUL, CLIENT_AT_DOT, NULL);
 	if (t->state == TRANSACTION_SETTLED)
 		c->needs_reset = transaction_is_left_open(t);
 	if (client_state_owed(c))
