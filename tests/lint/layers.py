@@ -37,7 +37,8 @@ HOMES = {
     r"confuse\.h": [r"agent/config(_\w+)?\.[ch]"],
     r"ev\.h": [r"agent/net/loop\.[ch]"],
     r"gsasl\.h": [r"agent/smtp/sasl(_\w+)?\.c"],
-    r"jansson\.h": [r"agent/control/\w+\.[ch]", r"tools/\w+\.[ch]"],
+    # TLS reports are JSON by their RFC, as other reports are header fields: their engine writes it.
+    r"jansson\.h": [r"agent/control/\w+\.[ch]", r"tools/\w+\.[ch]", r"agent/message/tlsreport\.c"],
     r"curl/.*": [r"agent/helper/fetch\.c"],
     r"seccomp\.h|linux/(landlock|seccomp|filter|audit)\.h": [r"agent/sandbox(_\w+)?\.[ch]"],
     r"idn2\.h": [r"agent/smtp/address\.c"],
