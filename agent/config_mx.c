@@ -91,18 +91,20 @@ static bool add_labels(struct span rest, struct buf *out)
 static const char *normal_pattern(struct config_load *load, const char *title)
 {
 	static const char legal[] = "abcdefghijklmnopqrstuvwxyz0123456789-_.*?";
+	static const char of_literal[] = "[]0123456789abcdefABCDEF:IPv.*?";
+	bool is_wild = strpbrk(title, "*?") != NULL, fits;
 	char *mailbox = mem_printf("x@%s", title);
-	const char *pattern = NULL;
+	const char *pattern;
 	struct buf out;
 
 	buf_init(&out, 4 * ADDRESS_DOMAIN_SIZE);
-	if (!strpbrk(title, "*?@") && route_domain(load->config, mailbox, &out))
-		pattern = config_keep(load, buf_span(&out));
-	buf_clear(&out);
-	if (title[0] == '[' && title[strspn(title, "[]0123456789abcdefABCDEF:IPvx.*?")] == '\0')
-		pattern = pattern ? pattern : config_keep(load, span_str(title));
-	else if (!pattern && add_labels(span_str(title), &out) && strspn(buf_cstr(&out), legal) == out.len)
-		pattern = config_keep(load, buf_span(&out));
+	if (!is_wild)
+		fits = !strchr(title, '@') && route_domain(load->config, mailbox, &out);
+	else if (title[0] == '[')
+		fits = strspn(title, of_literal) == strlen(title) && buf_append_str(&out, title);
+	else
+		fits = add_labels(span_str(title), &out) && strspn(buf_cstr(&out), legal) == out.len;
+	pattern = fits && *title ? config_keep(load, buf_span(&out)) : NULL;
 	buf_fini(&out);
 	mem_free(mailbox);
 	return pattern;
@@ -134,7 +136,7 @@ void config_mx_domain(struct config_load *load, struct config_domain *domain)
 			     what, behind + 1);
 	else if (!pattern)
 		config_error(load, &domain->at, "%s fits no domain - as in \"example.org\" or \"*.example.org\"", what);
-	domain->pattern = pattern ? pattern : "";
+	domain->pattern = pattern ? pattern : domain->pattern;
 	forget_of_mx(load, &domain->mx);
 	if (domain->mx.tls == CONFIG_TLS_DANE && domain->pattern[0] == '[')
 		config_error(load, config_check_at(load, &domain->mx, "tls", &domain->at),

@@ -362,8 +362,9 @@ static void add_place(struct scan *scan, size_t i, struct span title, size_t end
 	struct config_at at = { scan->file, scan->tokens[i].line };
 
 	if (first && title.len) {
-		config_error(load, &at, "%s \"%s\" is there twice, first in %s:%d - give one of them another name",
-			     name, kept, first->file, first->line);
+		config_error(load, &at, "%s \"%s\" is there twice, first in %s:%d - %s", name, kept, first->file,
+			     first->line,
+			     strcmp(name, "domain") == 0 ? "put them together" : "give one of them another name");
 		blank(scan->text, scan->tokens[i].from, end ? scan->tokens[end - 1].to : scan->len);
 		return;
 	}
