@@ -140,16 +140,26 @@ static void tell_shares(struct scheduler *s, const struct flow *flow)
 	}
 }
 
+/* It could take a message, had it been looked at. */
+static bool is_free(struct lane *lane, struct moment now)
+{
+	return !lane_token_ms(lane, now) &&
+	       (lane->idle || (lane_has_slot(lane, now) && list_is_empty(&lane->slot_node)));
+}
+
 /* Whose turn it is, decided if need be. SIZE_MAX: no lane with a weight takes mail. */
 static size_t turn_of(struct scheduler *s, struct flow *flow)
 {
 	uint32_t takers = 0, able = 0;
 
 	for (size_t i = 0; i < flow->share_count; i++) {
-		if (!lineup_takes_mail(s, flow->seats[i].lane))
+		struct flow_seat *seat = &flow->seats[i];
+
+		if (!lineup_takes_mail(s, seat->lane))
 			continue;
+		seat->is_full = seat->is_full && !is_free(seat->lane, s->now);
 		takers |= 1U << i;
-		able |= flow->seats[i].is_full ? 0 : 1U << i;
+		able |= seat->is_full ? 0 : 1U << i;
 	}
 	if (flow->turn != SIZE_MAX && able & 1U << flow->turn)
 		return flow->turn;
