@@ -8,10 +8,13 @@
 #include "delivery/bounce.h"
 #include "delivery/calendar.h"
 #include "delivery/gate.h"
+#include "delivery/mtasts.h"
 #include "delivery/pool.h"
 #include "delivery/scheduler.h"
 #include "delivery/settle.h"
 #include "delivery/sweep.h"
+#include "delivery/tidy.h"
+#include "delivery/tlsrpt.h"
 #include "delivery/upkeep.h"
 #include "log.h"
 #include "net/netwatch.h"
@@ -34,6 +37,7 @@ struct delivery {
 	struct calendar calendar;
 	struct sweep sweep;
 	struct upkeep upkeep;
+	struct tidy tidy;
 	struct pool pool;
 	struct gate gate;
 	struct netwatch *netwatch;
@@ -194,6 +198,7 @@ static void set_timer(struct delivery *d, struct moment now)
 		d->secret_boot_ms = now.boot_ms + SECRET_CHECK_MS;
 	at = moment_min(at, d->secret_boot_ms);
 	at = moment_min(at, upkeep_deadline(&d->upkeep, finished(d)));
+	at = moment_min(at, d->is_stopping ? INT64_MAX : tidy_deadline(&d->tidy));
 	at = moment_min(at, now.boot_ms + IDLE_MS);
 	d->timer_boot_ms = at > now.boot_ms ? at : now.boot_ms;
 	loop_timer_at(&d->timer, at);
@@ -227,6 +232,7 @@ static void turn(struct loop_task *task)
 		if (sweep_step(&d->sweep, now))
 			poke(d); /* where it changed nothing no answer will come */
 		upkeep_step(&d->upkeep, finished(d), now);
+		tidy_step(&d->tidy, now);
 	}
 	while (scheduler_step(d->scheduler, now, &action)) {
 		switch (action.kind) {
@@ -234,6 +240,8 @@ static void turn(struct loop_task *task)
 		case SCHEDULER_FEED: pool_feed(&d->pool, action.lane); break;
 		}
 	}
+	if (scheduler_is_crowded(d->scheduler))
+		pool_spare(&d->pool);
 	set_timer(d, now);
 	answer_reload(d);
 	stop_if_done(d);
@@ -253,7 +261,25 @@ static void on_network(void *arg)
 	poke(d);
 }
 
+static size_t tls_reports(void *self, int64_t day, const char *domain,
+			  void (*report)(void *arg, const char *domain, const char *json), void *arg)
+{
+	struct gate *gate = self;
+
+	return tlsrpt_reports(gate->pool->tlsrpt, day, domain, report, arg);
+}
+
 /* ---------------------------------------------------------------- life */
+
+/* What connections to the MX of domains need besides. */
+static void prepare_mx(struct delivery *d, const struct delivery_setup *setup)
+{
+	struct mtasts_setup mtasts = { setup->loop, setup->queue, setup->dns, setup->helper };
+	struct tlsrpt_setup tlsrpt = { setup->loop, setup->queue, setup->dns, setup->helper, setup->config };
+
+	d->pool.mtasts = mtasts_new(&mtasts);
+	d->pool.tlsrpt = tlsrpt_new(&tlsrpt);
+}
 
 struct delivery *delivery_new(const struct delivery_setup *setup)
 {
@@ -273,6 +299,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	calendar_init(&d->calendar, d->queue);
 	sweep_init(&d->sweep, d->queue, d->scheduler);
 	upkeep_init(&d->upkeep, d->queue, now);
+	tidy_init(&d->tidy, d->queue, d->scheduler, now);
 	d->pool = (struct pool){
 		.loop = d->loop,
 		.queue = d->queue,
@@ -287,7 +314,9 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 		.arg = d,
 	};
 	pool_init(&d->pool);
+	prepare_mx(d, setup);
 	gate_init(&d->gate, &d->pool, &d->bounce, now.wall_ms);
+	d->gate.traffic.tls_reports = tls_reports;
 	loop_task_init(&d->task, d->loop, turn);
 	loop_timer_init(&d->timer, d->loop, timer_fired);
 	d->netwatch = netwatch_new(d->loop, on_network, d);
@@ -316,6 +345,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 		d->reloaded(d->reloaded_arg, d->sweep.messages);
 	d->reloaded = done;
 	d->reloaded_arg = arg;
+	tlsrpt_configure(d->pool.tlsrpt, config);
 	scheduler_configure(d->scheduler, config, account_changed, d, now);
 	sweep_start(&d->sweep, true, now);
 	poke(d);
@@ -364,6 +394,8 @@ void delivery_free(struct delivery *d)
 	queue_view_end(d->queue);
 	bounce_fini(&d->bounce);
 	pool_fini(&d->pool);
+	mtasts_free(d->pool.mtasts);
+	tlsrpt_free(d->pool.tlsrpt);
 	settle_fini(&d->settle);
 	scheduler_free(d->scheduler);
 	mem_free(d);

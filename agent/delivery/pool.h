@@ -20,6 +20,8 @@
 #include "net/tls.h"
 
 struct helper;
+struct mtasts;
+struct tlsrpt;
 
 struct pool {
 	struct loop *loop;
@@ -28,6 +30,8 @@ struct pool {
 	struct tls_client *tls;
 	struct helper *helper;             /* or NULL */
 	const char *credentials_directory; /* or NULL */
+	struct mtasts *mtasts;
+	struct tlsrpt *tlsrpt;
 	struct scheduler *scheduler;
 	struct settle *settle;
 	void (*poke)(void *arg); /* something happened that the scheduler may want to act upon */
@@ -48,6 +52,8 @@ void pool_connect(struct pool *pool, struct lane *lane);
 void pool_feed(struct pool *pool, struct lane *lane);
 /* Those that wait are closed; with `all`, busy ones are when they have finished what they have. */
 void pool_retire(struct pool *pool, struct lane *lane, bool all);
+/* MX lanes wait for connections: those of others that have no work are closed. */
+void pool_spare(struct pool *pool);
 /* Like pool_retire() for every lane; connections on their way are given up. */
 void pool_stop(struct pool *pool);
 /* What is open is cut off; messages under way are settled as far as they came. */

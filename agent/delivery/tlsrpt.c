@@ -97,7 +97,7 @@ void tlsrpt_note(struct tlsrpt *t, const struct tlsrpt_session *session, int64_t
 	struct tlsrpt_count *count;
 
 	/* Reports are about domains of names, and no day is before 1970 or after records can say. */
-	if (session->domain[0] == '[' || wall_ms < 0 || day > INT32_MAX)
+	if (!t || session->domain[0] == '[' || wall_ms < 0 || day > INT32_MAX)
 		return;
 	count = tlsrpt_store_find(&t->store, day, session->domain, true);
 	if (!count) {

@@ -3,7 +3,7 @@
  *          printed, and sent where the configuration says so.
  *
  * Owns:    the counts of today and of days not yet sent, bounded: TLSRPT_DOMAINS domains a day, TLSRPT_FAILURES kinds of
- *          failure a domain; what is beyond is counted as one.
+ *          failure a domain; failures beyond are counted as one kind, domains beyond are not counted.
  * Promise: counts survive a restart but for the last TLSRPT_SAVE_MS. Nothing is written while nothing happened.
  * Threads: the loop's.
  */
@@ -48,6 +48,7 @@ struct tlsrpt_session {
 	const char *text;    /* for people, or "" */
 	const char *mx, *local_ip, *remote_ip, *helo; /* or "" */
 };
+/* `t` NULL: nobody counts. */
 void tlsrpt_note(struct tlsrpt *t, const struct tlsrpt_session *session, int64_t wall_ms);
 
 /* As traffic.h says. */

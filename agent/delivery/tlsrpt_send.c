@@ -408,6 +408,8 @@ static void next_domain(struct tlsrpt_send *s)
 	char name[ADDRESS_DOMAIN_SIZE + 16];
 	struct tlsrpt_count *count;
 
+	if (s->is_over)
+		return;
 	for (;;) {
 		count = tlsrpt_store_next(s->store, s->day, s->name);
 		if (!count) {
@@ -445,6 +447,7 @@ void tlsrpt_send_configure(struct tlsrpt_send *s, const struct config *config)
 
 void tlsrpt_send_fini(struct tlsrpt_send *s)
 {
+	s->is_over = true;
 	if (s->is_writing)
 		queue_wait(s->queue);
 	loop_timer_stop(&s->timer);

@@ -40,6 +40,7 @@ struct tlsrpt_send {
 	int64_t day;                      /* the one that is reported */
 	bool is_busy;                     /* with a round over its domains */
 	bool is_left;                     /* a domain was not finished in this round */
+	bool is_over;                     /* nothing new is begun */
 	bool is_writing;                  /* an operation is under way */
 	int64_t over_day;                 /* the last day whose round left nothing */
 	char name[QUEUE_STATE_NAME_SIZE]; /* as far as the round came */
