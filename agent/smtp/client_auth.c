@@ -136,9 +136,10 @@ void client_auth_begin(struct client *c, int64_t now_ms)
 	if (choose(c))
 		start(c, now_ms);
 	else if (c->auth_tried)
-		client_state_fail_saying(c, CLIENT_PARKED,
-					 "the user name or the password is empty, too long or holds a NUL byte", true,
-					 now_ms);
+		client_state_fail_saying(
+			c, CLIENT_PARKED,
+			"the user name or the secret is empty, too long, or holds what AUTH cannot carry", true,
+			now_ms);
 	else
 		fail_without(c, now_ms);
 }
@@ -207,8 +208,13 @@ static void on_challenge(struct client *c, const struct reply *reply, int64_t no
 
 static void on_success(struct client *c, int64_t now_ms)
 {
+	bool proves = SASL_BIT(c->mechanism) & SASL_CHALLENGED && c->mechanism != SASL_CRAM_MD5;
+
 	if (!c->sasl_is_done || c->auth_waits) {
-		client_state_doubt(c, "the server accepted before the AUTH exchange was complete", now_ms);
+		client_state_doubt(c,
+				   proves ? "the server accepted without proving that it knows the password"
+					  : "the server accepted before the AUTH exchange was complete",
+				   now_ms);
 		return;
 	}
 	sasl_free(c->sasl);

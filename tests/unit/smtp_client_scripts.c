@@ -89,13 +89,16 @@ static struct client_config read_config(const struct script *script)
 {
 	static const char *const levels[] = { "none", "opportunistic", "starttls", "implicit" };
 	const char *tls = script_setting(script, "tls"), *auth = script_setting(script, "auth");
-	const char *secret = script_setting(script, "secret");
+	const char *secret = script_setting(script, "secret"), *user = script_setting(script, "user");
 	struct client_config config = {
 		.ehlo_name = "client.example",
 		.relay = !setting_is(script, "relay", "no"),
 		.lmtp = setting_is(script, "lmtp", "yes"),
 		.tls_unproven = setting_is(script, "tls_unproven", "yes"),
-		.user = "user",
+		.auth_in_clear = setting_is(script, "auth_in_clear", "yes"),
+		.user = user ? user : "user",
+		.host = "mx.example.org",
+		.port = 587,
 		.secret = span_str(secret ? secret : "secret"),
 		.pipelining = !setting_is(script, "pipelining", "no"),
 		.pipeline_next = setting_is(script, "pipeline_next", "yes"),
@@ -354,6 +357,8 @@ static void happen(struct player *p)
 		client_quit(p->client, p->now_ms);
 	else if (is_event(text, "eof", &rest))
 		client_eof(p->client, span_str(rest), p->now_ms);
+	else if (is_event(text, "binding", &rest))
+		client_channel_binding(p->client, (const uint8_t *)"0123456789abcdef0123456789abcdef");
 	else if (is_event(text, "tls", &rest))
 		client_tls_started(p->client, strcmp(rest, "unproven") != 0, p->now_ms);
 	else if (is_event(text, "tls-failed", &rest))
