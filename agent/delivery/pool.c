@@ -54,6 +54,19 @@ void pool_retire(struct pool *pool, struct lane *lane, bool all)
 	}
 }
 
+void pool_spare(struct pool *pool)
+{
+	struct list *next;
+
+	for (struct list *node = list_first(&pool->waiting); node; node = next) {
+		struct hop *hop = LIST_ENTRY(node, struct hop, waiting);
+
+		next = list_next(&pool->waiting, node);
+		if (hop->lane->domain && hop->place == HOP_IDLE)
+			hop_retire(hop);
+	}
+}
+
 void pool_stop(struct pool *pool)
 {
 	struct list *next;
