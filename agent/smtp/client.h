@@ -16,36 +16,8 @@
  * Every recipient of a taken message gets exactly one CLIENT_RCPT_RESULT, then the message one CLIENT_MESSAGE_DONE;
  * also when the session fails. CLIENT_FAILED comes at most once, CLIENT_CLOSE exactly once and last.
  *
- *   what happened                                     | recipients of open messages     | the session
- *   --------------------------------------------------+---------------------------------+---------------------------
- *   greeting, EHLO, STARTTLS, TLS go wrong or say no  | (none open)                     | FAILED lane
- *   AUTH refused, none offered that is allowed        | (none open)                     | FAILED account, parked
- *   AUTH 4xx                                          | (none open)                     | FAILED account, throttled
- *   MAIL, RCPT, DATA, final dot: 4xx / 5xx            | TEMPORARY / PERMANENT           | goes on (RSET where needed)
- *   reply for want of authentication, or quota words  | UNTRIED                         | FAILED account
- *   RCPT 452 4.5.3, or 552 without a mailbox's status | UNTRIED, or TEMPORARY when      | goes on
- *     (too many recipients, RFC 5321, 4.5.3.1.10)     |   none was accepted             |
- *   503 where our commands were in order              | TEMPORARY                       | CLOSE, no pipelining
- *   421 at MAIL, RCPT, DATA                           | UNTRIED, or as said before      | FAILED lane
- *   BDAT (not LAST): 4xx / 5xx                        | TEMPORARY / PERMANENT           | goes on (RSET)
- *     the same before the chunk was sent whole        | TEMPORARY                       | CLOSE
- *   421 at the final dot                              | TEMPORARY                       | FAILED lane
- *   malformed, early or surplus reply; end of stream; | final dot sent: DOUBTFUL        | FAILED lane; where replies
- *     deadline passed                                 | body begun: TEMPORARY           |   were in doubt also
- *                                                     | before that: UNTRIED            |   no pipelining
- *   421, end of stream at MAIL or between messages,   | UNTRIED                         | CLOSE
- *     after a message was finished                    |                                 |
- *
- * What a message demands is passed on where the server offers it. Where it does not, this is what becomes of it:
- *
- *   BODY=BINARYMIME                       | PERMANENT 5.6.3: the driver gives a converted message to such a server
- *     (needs CHUNKING and BINARYMIME)     |
- *   BODY=8BITMIME                         | PERMANENT 5.6.3: likewise
- *   SMTPUTF8                              | sent without where header and addresses can do without (IDN domains as
- *                                         |   A-labels), else PERMANENT 5.6.7, recipients each for itself
- *   REQUIRETLS, or no proven TLS          | PERMANENT 5.7.30
- *   BY=…;R, or less time than its minimum | PERMANENT 5.3.3, 5.4.7: not relayed (RFC 2852)
- *   BY=…;N, DSN, MT-PRIORITY              | sent without: client_peer() says what reports are ours to make
+ * What the other side's deeds mean for messages, host and account, and what becomes of a demand that it does not offer,
+ * stands in REPLIES.md beside this file.
  *
  * Text goes by DATA, whatever is offered: DATA travels in one group with its envelope, and the next envelope behind its
  * body, so BDAT would save nothing. Only BODY=BINARYMIME goes by BDAT, in chunks of CLIENT_CHUNK_MAX bytes, the next one

@@ -2,7 +2,7 @@
  * passing - what of a message's demands a server can be asked for: whether it can take the message at all, and the MAIL
  *           and RCPT commands with the parameters it offered.
  *
- * Owns nothing; pure. client.h has the table of what becomes of a demand that is not offered.
+ * Owns nothing; pure. REPLIES.md has the table of what becomes of a demand that is not offered.
  * Never:   lets a byte of an address or a parameter end its path, its parameter or its line.
  * Threads: any.
  */

@@ -251,20 +251,22 @@ static inline void mischief_mail(struct mischief *m, const char *line)
 
 static inline void mischief_rcpt(struct mischief *m, const char *line)
 {
-	unsigned luck = m->is_calm ? 99 : mischief_roll(m, 100);
+	unsigned luck = m->is_calm ? 99 : mischief_roll(m, 100), codes[3] = { 0 };
+	size_t n;
 
 	if (!m->has_mail)
-		mischief_answer(m, 503, "5.5.1 MAIL first");
+		n = mischief_say(m, 503, "5.5.1 MAIL first", codes);
 	else if (luck < 8)
-		mischief_answer(m, 550, "5.1.1 no such user");
+		n = mischief_say(m, 550, "5.1.1 no such user", codes);
 	else if (luck < 16)
-		mischief_answer(m, 450, "4.2.0 greylisted");
-	else if (luck < 20 || m->rcpt_count == 64)
-		mischief_answer(m, 452, "4.5.3 too many recipients");
-	else {
+		n = mischief_say(m, 450, "4.2.0 greylisted", codes);
+	else if (luck < 20)
+		n = mischief_say(m, 452, "4.5.3 too many recipients", codes);
+	else
+		n = mischief_say(m, 250, "2.1.5 ok", codes);
+	/* It keeps to its word, be it a slip of the tongue. */
+	if (n && codes[n - 1] / 100 == 2 && m->rcpt_count < 64)
 		m->rcpts[m->rcpt_count++] = mischief_number(line, 'r');
-		mischief_answer(m, 250, "2.1.5 ok");
-	}
 }
 
 static inline void mischief_data(struct mischief *m)
