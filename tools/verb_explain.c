@@ -77,6 +77,37 @@ static void show_rcpt(const struct explain *e, const json_t *row)
 	putchar('\n');
 }
 
+/* "192.0.2.1 or 2001:db8::1" */
+static void show_source(const json_t *source)
+{
+	char cell[CELL_SIZE];
+
+	for (size_t i = 0; i < json_array_size(source); i++)
+		printf("%s%s", i ? " or " : "  from ",
+		       look_text(json_string_value(json_array_get(source, i)), 0, cell, sizeof cell));
+}
+
+static void show_way(const struct explain *e, const json_t *row)
+{
+	const char *proxy = talk_text(row, "proxy");
+	int64_t weight = talk_number(row, "weight");
+	char cell[CELL_SIZE];
+
+	printf("  %-8s %s", "way", look_text(talk_text(row, "lane"), 0, cell, sizeof cell));
+	if (weight)
+		printf(" (weight %" PRId64 ")", weight);
+	if (!talk_text(row, "to")[0]) {
+		printf("  there is no such smart host\n");
+		return;
+	}
+	printf("  %s", look_text(talk_text(row, "to"), 0, cell, sizeof cell));
+	show_source(json_object_get(row, "source"));
+	if (proxy[0])
+		printf("  through the proxy %s", look_text(proxy, 0, cell, sizeof cell));
+	place(e, talk_text(row, "file"), talk_number(row, "line"));
+	printf("  %-8s %s: %s\n", "", talk_text(row, "tls"), look_text(talk_text(row, "proof"), 0, cell, sizeof cell));
+}
+
 static void show_lane(struct explain *e, const json_t *row)
 {
 	const char *trouble = talk_text(row, "trouble"), *paused_by = talk_text(row, "paused_by");
@@ -108,6 +139,8 @@ static void on_row(void *arg, const json_t *row)
 		show_rule(e, row);
 	else if (talk_is(row, "recipient"))
 		show_rcpt(e, row);
+	else if (talk_is(row, "way"))
+		show_way(e, row);
 	else if (talk_is(row, "lane"))
 		show_lane(e, row);
 }

@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "control/answers.h"
 #include "control/fields.h"
+#include "control/ways.h"
 #include "envelope.h"
 #include "identity.h"
 #include "route.h"
@@ -25,6 +26,7 @@ struct explain {
 	struct envelope_from from;
 	struct envelope_to to;
 	char sender[ADDRESS_SIZE], recipient[ADDRESS_SIZE];
+	const char **targets; /* of the recipients told so far; the text is in the arena */
 	bool is_begun, is_taken;
 	size_t rcpt, lane; /* the next ones to tell */
 };
@@ -286,7 +288,27 @@ static json_t *via_of(const struct config_route *route)
 	return via;
 }
 
-static void tell_rcpt(struct client *client, const struct explain *e, const struct envelope_rcpt *rcpt)
+/* One row for each way that the route leaves open, in the order in which they are tried. */
+static void tell_ways(struct client *client, struct explain *e, const struct envelope_rcpt *rcpt)
+{
+	const char *last = e->rcpt ? e->targets[e->rcpt - 1] : "";
+	struct buf target;
+	struct span rest;
+	json_t *row;
+
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	route_target_of(e->config, rcpt->route, rcpt->address, &target);
+	/* Many recipients have the same one. */
+	if (strcmp(last, buf_cstr(&target)) != 0)
+		last = mem_arena_dup(&e->arena, buf_span(&target));
+	e->targets[e->rcpt] = last ? last : "";
+	rest = buf_span(&target);
+	while ((row = ways_next(e->config, &rest)))
+		client_say(client, row);
+	buf_fini(&target);
+}
+
+static void tell_rcpt(struct client *client, struct explain *e, const struct envelope_rcpt *rcpt)
 {
 	const struct config_route *route = rcpt->route;
 	const struct config_queue *queue = &e->config->queue;
@@ -307,12 +329,13 @@ static void tell_rcpt(struct client *client, const struct explain *e, const stru
 	json_object_set_new(row, "lifetime_ms", json_integer(route ? route->lifetime_ms : queue->lifetime_ms));
 	json_object_set_new(row, "warn_after_ms", json_integer(route ? route->warn_after_ms : queue->warn_after_ms));
 	client_say(client, row);
+	tell_ways(client, e, rcpt);
 }
 
 static bool is_on_the_way(const struct explain *e, const char *lane)
 {
-	for (size_t i = 0; i < e->to.count; i++)
-		if (route_place(route_target(e->config, e->to.list[i].route), lane) >= 0)
+	for (size_t i = 0; i < e->rcpt; i++)
+		if ((i == 0 || e->targets[i] != e->targets[i - 1]) && route_place(e->targets[i], lane) >= 0)
 			return true;
 	return false;
 }
@@ -347,6 +370,7 @@ static enum client_step begin(struct client *client, struct explain *e)
 	tell_submitter(client, e);
 	tell_identity(client, e);
 	e->is_taken = tell_names(client, e) && is_in && verdict == ENVELOPE_OK;
+	e->targets = mem_calloc(e->to.count + 1, sizeof *e->targets);
 	return CLIENT_MORE;
 }
 
@@ -373,7 +397,8 @@ static enum client_step step(struct client *client, int *budget)
 			if (next != CLIENT_MORE)
 				return next;
 		} else if (e->rcpt < e->to.count) {
-			tell_rcpt(client, e, &e->to.list[e->rcpt++]);
+			tell_rcpt(client, e, &e->to.list[e->rcpt]);
+			e->rcpt++;
 		} else if (traffic->lane(traffic->self, e->lane, &lane)) {
 			e->lane++;
 			if (is_on_the_way(e, lane.name))
@@ -390,6 +415,7 @@ static void stop(struct client *client)
 	struct explain *e = client->state;
 
 	aliases_unref(e->aliases);
+	mem_free(e->targets);
 	mem_arena_fini(&e->arena);
 	config_unref(e->config);
 	mem_free(e);

@@ -30,13 +30,13 @@ static void say_verified(struct buf *out, const struct config_smarthost *h)
 		buf_printf(out, " for the name %.255s", h->tls_name);
 }
 
-static void say_tls(struct buf *out, const struct config_smarthost *h, bool is_mx)
+static void say_tls(struct buf *out, const struct config_smarthost *h, bool has_domain)
 {
 	switch (h->tls) {
 	case CONFIG_TLS_NONE: buf_append_str(out, "in clear text"); return;
 	case CONFIG_TLS_OPPORTUNISTIC:
 		buf_append_str(out, "encrypted where the server can");
-		if (is_mx)
+		if (has_domain) /* an address publishes nothing */
 			buf_printf(out, "; proven where the domain publishes how (DANE%s)",
 				   h->mta_sts ? ", MTA-STS" : "");
 		return;
@@ -106,7 +106,7 @@ json_t *ways_next(const struct config *config, struct span *io_target)
 		say_host(&text, h, domain);
 		add_text(row, "to", &text);
 		json_object_set_new(row, "tls", json_string(levels[h->tls]));
-		say_tls(&text, h, domain != NULL);
+		say_tls(&text, h, domain && domain[0] != '[');
 		add_text(row, "proof", &text);
 		add_passage(row, h, &text);
 	}

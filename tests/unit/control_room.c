@@ -1353,6 +1353,8 @@ static const char *explain(struct permit permit, const char *more)
 			buf_printf(&text, "recipient %s %s:%d %s %s:%d\n", text_of(line, "how"), file,
 				   (int)number_of(line, "line"), text_of(line, "address"), text_of(line, "route"),
 				   (int)number_of(line, "route_line"));
+		else if (strcmp(type, "way") == 0)
+			buf_printf(&text, "way %s\n", text_of(line, "lane"));
 		else if (strcmp(type, "lane") == 0)
 			buf_printf(&text, "lane %s\n", text_of(line, "name"));
 		else if (json_is_true(json_object_get(line, "ok")))
@@ -1376,8 +1378,8 @@ static void explain_tells_each_rule_with_its_line(void **state)
 			    "sender note :0 <joe> has no domain: it gets this machine's name, <joe@laptop.test>\n"
 			    "identity note :0 no identity is about them: the sender stays <joe@laptop.test>\n"
 			    "aliases note :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
-			    "recipient alias aliases:2 ann@example.org all:41\n"
-			    "recipient alias aliases:2 joe@laptop.test all:41\n"
+			    "recipient alias aliases:2 ann@example.org all:41\nway work\nway home\n"
+			    "recipient alias aliases:2 joe@laptop.test all:41\nway work\nway home\n"
 			    "lane work\nlane home\naccepted\n");
 	assert_string_equal(explain(admin, "\"from\":\"root\",\"to\":\"ann\",\"user\":\"root\","
 					   "\"listener\":\"office\""),
@@ -1390,7 +1392,7 @@ static void explain_tells_each_rule_with_its_line(void **state)
 			    "from note a.conf:30 From becomes Alerts <alerts@example.com>; the old one is dropped\n"
 			    "route yes a.conf:30 identity \"cron\" chooses route \"all\"\n"
 			    "aliases note :0 aliases:3: |/bin/sh: mail is never handed to a command\n"
-			    "recipient identity a.conf:30 me@example.com all:41\n"
+			    "recipient identity a.conf:30 me@example.com all:41\nway work\nway home\n"
 			    "lane work\nlane home\naccepted\n");
 }
 
@@ -1405,7 +1407,7 @@ static void explain_tells_what_would_be_refused(void **state)
 			    "quota note a.conf:20 at most 500 recipients a day\n"
 			    "recipients note a.conf:20 at most 7 recipients a message\n"
 			    "identity note :0 no identity is about them: the sender stays <x@other.test>\n"
-			    "recipient given :0 a@b.test all:41\n"
+			    "recipient given :0 a@b.test all:41\nway work\nway home\n"
 			    "lane work\nlane home\nrefused\n");
 	assert_string_equal(explain(admin, "\"from\":\"<>\",\"to\":\"<lost>\",\"host\":\"192.0.2.7\""),
 			    "who note a.conf:2 192.0.2.7 comes in at listener \"office\"\n"
