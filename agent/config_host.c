@@ -120,12 +120,13 @@ static void check_proofs(struct config_load *load, const struct config_smarthost
 
 	for (size_t i = 0; i < sizeof(keys) / sizeof(keys[0]); i++) {
 		const struct config_at *at = config_where(load, h, keys[i]);
+		bool is_for_mta_sts = i == 0 && !h->host && h->mta_sts; /* whose policies ask for such a proof */
 
 		if (!at)
 			continue;
 		if (h->tls == CONFIG_TLS_NONE)
 			config_error(load, at, "%s with tls = none means nothing - remove it", keys[i]);
-		else if (h->tls == CONFIG_TLS_OPPORTUNISTIC && i < PROOFS)
+		else if (h->tls == CONFIG_TLS_OPPORTUNISTIC && i < PROOFS && !is_for_mta_sts)
 			config_error(
 				load, at,
 				"%s with tls = opportunistic proves nothing: the mail goes there without the proof, "

@@ -251,6 +251,11 @@ static const struct {
 	{ "mx { tls = starttls tls_verify = no }\n" MX, NULL,
 	  "a.conf:1: warning: mx: tls_verify = no: whoever answers there is believed - tls_ca or tls_pins can prove a "
 	  "private server\n" },
+	{ "mx { tls_ca = \"^/cert\" }\n" MX, NULL, NULL }, /* for what MTA-STS asks */
+	{ "mx { tls_ca = \"^/cert\" mta_sts = no }\n" MX,
+	  "a.conf:1: tls_ca with tls = opportunistic proves nothing: the mail goes there without the proof, too - add tls = "
+	  "starttls\n",
+	  NULL },
 	{ "mx { mta_sts_ca = \"/nonexistent\" }\n" MX,
 	  "a.conf:1: mta_sts_ca: cannot read /nonexistent: No such file or directory\n", NULL },
 	{ "mx { reconnect { first = 2h\n max = 1h } }\n" MX,
