@@ -7,18 +7,47 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/crypto.h"
 #include "base/mem.h"
 #include "helper/helper.h"
+
+enum { ACCOUNT_WHY_MAX = 700 };
 
 struct account {
 	struct loop_task task; /* answers in the next turn */
 	struct helper_request *request;
 	account_done_fn *done;
 	void *arg;
+	struct account_refused refused;
+	bool is_again; /* a token was refused */
 	char secret[ACCOUNT_SECRET_MAX];
 	size_t len;
-	char why[512]; /* "": there is a secret */
+	char why[ACCOUNT_WHY_MAX]; /* "": there is a secret */
 };
+
+bool account_wants_secret(const struct config_smarthost *host)
+{
+	return host->user && host->auth & ~(uint32_t)CONFIG_AUTH_EXTERNAL;
+}
+
+bool account_is_renewable(const struct config_smarthost *host)
+{
+	return host->secret_command && host->auth & (CONFIG_AUTH_XOAUTH2 | CONFIG_AUTH_OAUTHBEARER);
+}
+
+void account_refuse(struct account_refused *refused, struct span secret, const char *text)
+{
+	crypto_hash(CRYPTO_SHA256, secret, refused->digest);
+	snprintf(refused->text, sizeof refused->text, "%s", text);
+}
+
+static bool is_refused(const struct account *account)
+{
+	uint8_t digest[CRYPTO_SHA256_LEN];
+
+	crypto_hash(CRYPTO_SHA256, span_of(account->secret, account->len), digest);
+	return account->is_again && crypto_equal(digest, account->refused.digest, sizeof digest);
+}
 
 /* ---------------------------------------------------------------- what was read */
 
@@ -38,6 +67,9 @@ static void take_line(struct account *account, const char *data, size_t len)
 		return;
 	memcpy(account->secret, data, line);
 	account->len = line;
+	if (is_refused(account))
+		snprintf(account->why, sizeof account->why, "%s; secret_command gave the same token once more",
+			 account->refused.text);
 }
 
 /* ---------------------------------------------------------------- files */
@@ -55,20 +87,32 @@ static bool path_of(const struct config_smarthost *host, const char *directory, 
 	return len > 0 && (size_t)len < size;
 }
 
-static void read_open(struct account *account, const char *path, int fd)
+/* What the configuration demands of the file when it is loaded must still be so. NULL: it is. */
+static const char *indiscretion(const struct stat *st, bool is_credential)
+{
+	mode_t others = is_credential ? S_IRWXO : S_IRWXG | S_IRWXO;
+
+	if (!S_ISREG(st->st_mode))
+		return "is not a file";
+	if (st->st_mode & S_IRWXO)
+		return "can be read by everybody: it is not used until it is private (chmod 600)";
+	if (st->st_mode & others)
+		return "can be read by its group: it is not used until it is private (chmod 600)";
+	if (st->st_uid != 0 && st->st_uid != geteuid())
+		return "belongs to somebody else: it is not used until it is the agent's own, or root's";
+	return NULL;
+}
+
+static void read_open(struct account *account, const char *path, int fd, bool is_credential)
 {
 	char data[ACCOUNT_SECRET_MAX + 1];
 	size_t len = 0;
 	struct stat st;
 	ssize_t n = 0;
+	const char *fault = fstat(fd, &st) == 0 ? indiscretion(&st, is_credential) : strerror(errno);
 
-	if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) {
-		snprintf(account->why, sizeof account->why, "%.300s is not a file", path);
-		return;
-	}
-	if (st.st_mode & S_IROTH) {
-		snprintf(account->why, sizeof account->why,
-			 "%.300s can be read by everybody: it is not used until it is private (chmod 600)", path);
+	if (fault) {
+		snprintf(account->why, sizeof account->why, "%.300s %s", path, fault);
 		return;
 	}
 	while (len < sizeof data && (n = read(fd, data + len, sizeof data - len)) > 0)
@@ -80,16 +124,19 @@ static void read_open(struct account *account, const char *path, int fd)
 	explicit_bzero(data, sizeof data);
 }
 
-static void read_file(struct account *account, const char *path)
+static void read_file(struct account *account, const char *path, bool is_credential)
 {
-	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+	int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK | O_NOFOLLOW);
 
-	if (fd < 0) {
+	if (fd < 0 && errno == ELOOP)
+		snprintf(account->why, sizeof account->why, "%.300s is a symbolic link: name the file that it leads to",
+			 path);
+	else if (fd < 0)
 		snprintf(account->why, sizeof account->why, "%.300s: %s", path, strerror(errno));
-		return;
-	}
-	read_open(account, path, fd);
-	close(fd);
+	else
+		read_open(account, path, fd, is_credential);
+	if (fd >= 0)
+		close(fd);
 }
 
 static uint64_t mix(uint64_t mark, const void *data, size_t len)
@@ -168,13 +215,16 @@ struct account *account_fetch(const struct account_setup *setup, const struct co
 
 	account->done = done;
 	account->arg = arg;
+	account->is_again = setup->refused;
+	if (setup->refused)
+		account->refused = *setup->refused;
 	loop_task_init(&account->task, setup->loop, answer);
 	if (host->secret_command) {
 		run(account, setup, host->secret_command);
 		return account;
 	}
 	if (path_of(host, setup->credentials_directory, path, sizeof path))
-		read_file(account, path);
+		read_file(account, path, !host->secret_file);
 	else if (host->secret_credential)
 		snprintf(account->why, sizeof account->why,
 			 "secret_credential \"%.100s\": systemd passed no credentials (LoadCredential=)",

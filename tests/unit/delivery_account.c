@@ -94,6 +94,10 @@ static void what_cannot_be_used_is_said_with_the_files_name(void **state)
 	assert_false(got.is_ok);
 	assert_non_null(strstr(got.why, "everybody"));
 	assert_non_null(strstr(got.why, host.secret_file));
+	host.secret_file = file("hello\n", 0640);
+	assert_non_null(strstr(fetch(&host, NULL).why, "group"));
+	host.secret_file = file("hello\n", 0602);
+	assert_non_null(strstr(fetch(&host, NULL).why, "everybody"));
 	host.secret_file = file("\n", 0600);
 	assert_non_null(strstr(fetch(&host, NULL).why, "empty"));
 	memset(big, 'x', sizeof big - 1);
@@ -113,12 +117,97 @@ static void what_cannot_be_used_is_said_with_the_files_name(void **state)
 	assert_non_null(strstr(fetch(&host, NULL).why, "LoadCredential"));
 }
 
+static void a_link_is_not_the_file(void **state)
+{
+	const char *path = file("hello\n", 0600);
+	char link[96];
+	struct config_smarthost host = { .host = "x", .user = "me", .secret_file = link };
+
+	(void)state;
+	snprintf(link, sizeof link, "%s-link", path);
+	unlink(link);
+	assert_int_equal(symlink(path, link), 0);
+	assert_non_null(strstr(fetch(&host, NULL).why, "symbolic link"));
+	unlink(link);
+	unlink(path);
+}
+
+static void a_file_of_somebody_else_is_not_used(void **state)
+{
+	const char *path = file("hello\n", 0600);
+	struct config_smarthost host = { .host = "x", .user = "me", .secret_file = path };
+
+	(void)state;
+	if (geteuid() != 0) {
+		unlink(path);
+		print_message("only root can give a file away: skipped\n");
+		skip();
+	}
+	assert_int_equal(chown(path, 12345, (gid_t)-1), 0);
+	assert_non_null(strstr(fetch(&host, NULL).why, "somebody else"));
+	unlink(path);
+}
+
+static void who_wants_a_secret_and_who_can_have_another(void **state)
+{
+	struct config_smarthost host = { .host = "x", .auth = CONFIG_AUTH_ANY };
+
+	(void)state;
+	assert_false(account_wants_secret(&host));
+	host.user = "me";
+	assert_true(account_wants_secret(&host));
+	host.auth = CONFIG_AUTH_EXTERNAL;
+	assert_false(account_wants_secret(&host));
+	host.auth = CONFIG_AUTH_EXTERNAL | CONFIG_AUTH_PLAIN;
+	assert_true(account_wants_secret(&host));
+	host.auth = 0;
+	assert_false(account_wants_secret(&host));
+	host.secret_command = "true";
+	assert_false(account_is_renewable(&host));
+	host.auth = CONFIG_AUTH_ANY;
+	assert_false(account_is_renewable(&host));
+	host.auth = CONFIG_AUTH_OAUTHBEARER;
+	assert_true(account_is_renewable(&host));
+	host.secret_command = NULL;
+	host.secret_file = "token";
+	assert_false(account_is_renewable(&host));
+}
+
+static void a_refused_token_is_not_used_again(void **state)
+{
+	struct config_smarthost host = { .host = "x", .user = "me", .secret_file = file("token-1\n", 0600) };
+	struct loop *loop = loop_new();
+	struct account_refused refused;
+	struct account_setup setup = { .loop = loop, .refused = &refused };
+	struct got got = { .is_done = false };
+
+	(void)state;
+	account_refuse(&refused, SPAN("token-1"), "mx.example.org: AUTH: 535 5.7.8 no");
+	assert_non_null(account_fetch(&setup, &host, note, &got));
+	while (!got.is_done)
+		loop_turn(loop, 10);
+	assert_false(got.is_ok);
+	assert_string_equal(got.why,
+			    "mx.example.org: AUTH: 535 5.7.8 no; secret_command gave the same token once more");
+	file("token-2\n", 0600);
+	got = (struct got){ .is_done = false };
+	assert_non_null(account_fetch(&setup, &host, note, &got));
+	while (!got.is_done)
+		loop_turn(loop, 10);
+	assert_true(got.is_ok);
+	assert_string_equal(got.secret, "token-2");
+	loop_free(loop);
+	unlink(host.secret_file);
+}
+
 static void a_credential_lies_in_the_services_folder(void **state)
 {
 	const char *path = file("hello\n", 0400);
 	struct config_smarthost host = { .host = "x", .user = "me", .secret_credential = strrchr(path, '/') + 1 };
 
 	(void)state;
+	assert_string_equal(fetch(&host, "/tmp").secret, "hello");
+	assert_int_equal(chmod(path, 0440), 0); /* as systemd leaves it, with an access list */
 	assert_string_equal(fetch(&host, "/tmp").secret, "hello");
 	host.secret_credential = "../etc/passwd";
 	assert_false(fetch(&host, "/tmp").is_ok);
@@ -162,6 +251,10 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(only_the_first_line_counts),
 		cmocka_unit_test(what_cannot_be_used_is_said_with_the_files_name),
+		cmocka_unit_test(a_link_is_not_the_file),
+		cmocka_unit_test(a_file_of_somebody_else_is_not_used),
+		cmocka_unit_test(who_wants_a_secret_and_who_can_have_another),
+		cmocka_unit_test(a_refused_token_is_not_used_again),
 		cmocka_unit_test(a_credential_lies_in_the_services_folder),
 		cmocka_unit_test(the_mark_changes_with_account_and_file),
 		cmocka_unit_test(a_cancelled_fetch_never_answers),
