@@ -334,6 +334,8 @@ static void account_changed(void *arg, struct lane *lane)
 
 	pool_retire(&d->pool, lane, true);
 	lane->no_pipelining = false;
+	lane->doubts = 0;
+	lane->plain_boot_ms = 0;
 	lane->secret_mark = 0;
 }
 
@@ -392,6 +394,7 @@ void delivery_free(struct delivery *d)
 	loop_timer_stop(&d->timer);
 	loop_task_stop(&d->task);
 	queue_view_end(d->queue);
+	gate_fini(&d->gate);
 	bounce_fini(&d->bounce);
 	pool_fini(&d->pool);
 	mtasts_free(d->pool.mtasts);

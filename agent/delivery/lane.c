@@ -350,6 +350,23 @@ void lane_rise(struct lane *lane, struct moment now)
 	lane_look(lane);
 }
 
+void lane_age_doubt(struct lane *lane, struct moment now)
+{
+	int64_t wait_ms = LANE_PLAIN_MS;
+
+	if (!lane->no_pipelining)
+		return;
+	if (lane->plain_boot_ms == 0) {
+		for (uint32_t i = 0; i < lane->doubts && wait_ms < LANE_PLAIN_MAX_MS; i++)
+			wait_ms *= 2;
+		lane->doubts++;
+		lane->plain_boot_ms = now.boot_ms + moment_min(wait_ms, LANE_PLAIN_MAX_MS);
+	} else if (now.boot_ms >= lane->plain_boot_ms) {
+		lane->no_pipelining = false;
+		lane->plain_boot_ms = 0;
+	}
+}
+
 void lane_wake(struct lane *lane)
 {
 	if (lane->trouble)

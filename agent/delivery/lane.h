@@ -36,6 +36,8 @@ enum {
 	LANE_PARK_MS = 60 * 60 * 1000,     /* a refused account is tried once after this long */
 	LANE_THROTTLE_MS = 10 * 60 * 1000, /* "too much, not now": first wait, doubling to LANE_THROTTLE_MAX_MS */
 	LANE_THROTTLE_MAX_MS = 4 * 60 * 60 * 1000,
+	LANE_PLAIN_MS = 60 * 60 * 1000, /* without pipelining: first wait, doubling to LANE_PLAIN_MAX_MS */
+	LANE_PLAIN_MAX_MS = 24 * 60 * 60 * 1000,
 };
 
 /* A token bucket: holds at most one period's worth, fills evenly. */
@@ -79,8 +81,10 @@ struct lane {
 	uint32_t held;              /* messages handed out that are in memory yet */
 	uint32_t seats;             /* of flows */
 	struct lane_bucket bucket;
-	bool no_pipelining;   /* its replies were in doubt once */
-	uint64_t secret_mark; /* of the account's secret when it was refused (account_mark) */
+	bool no_pipelining;    /* its replies were in doubt: set by connections, ended by lane_age_doubt() */
+	uint32_t doubts;       /* how often they were */
+	int64_t plain_boot_ms; /* when pipelining is tried again; 0: not decided */
+	uint64_t secret_mark;  /* of the account's secret when it was refused (account_mark) */
 
 	struct list bands[LANE_BANDS]; /* flows that may have mail for it (scheduler) */
 
@@ -134,6 +138,9 @@ bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t
 bool lane_succeeded(struct lane *lane, struct moment now);
 /* A message was delivered: one more connection may be tried. */
 void lane_rise(struct lane *lane, struct moment now);
+/* Before each new connection: a host whose replies were in doubt is spoken to one command at a time, which costs round
+ * trips and no message, and after a while in the usual way again. */
+void lane_age_doubt(struct lane *lane, struct moment now);
 /* Forgets trouble and backoff; the rate is still kept. */
 void lane_wake(struct lane *lane);
 void lane_pause(struct lane *lane, const char *by, struct moment now);

@@ -229,6 +229,7 @@ static bool look(struct scheduler *s, struct lane *lane, bool is_its_turn, struc
 		if (may_open(s, lane, is_its_turn)) {
 			out->kind = SCHEDULER_CONNECT;
 			open_one(s, lane);
+			lane_age_doubt(lane, now);
 			return true;
 		}
 		if (list_is_empty(&lane->slot_node))
