@@ -12,7 +12,7 @@
 
 enum {
 	TIMEOUT_MS = 20 * 1000, /* a whole lookup */
-	QUERIES = 1024,         /* at once */
+	QUERIES = 8192,         /* at once: hundreds of lanes, each with the addresses of all its hosts */
 	RESOLV_BYTES = 64 * 1024,
 };
 

@@ -17,7 +17,7 @@ struct part {
 	bool done;
 	enum dns_status status;
 	bool authentic;
-	struct dns_address list[ADDRESSES / 2];
+	struct dns_address *list; /* room for its half, made when there is an answer: thousands may be waiting */
 	size_t count;
 	uint32_t ttl_s;
 	const char *detail; /* what the resolver said */
@@ -41,8 +41,10 @@ static struct host_query *host_of(struct dns_query *query)
 
 static void discard(struct dns_query *query)
 {
-	for (int i = 0; i < 2; i++)
+	for (int i = 0; i < 2; i++) {
 		mem_free(host_of(query)->parts[i].end);
+		mem_free(host_of(query)->parts[i].list);
+	}
 }
 
 /* Which of two failures may go away sooner. A resolver that has said anything is not silent. */
@@ -121,7 +123,8 @@ static void finish(struct dns_query *query)
 			best = p;
 		if (p->status != DNS_OK)
 			continue;
-		memcpy(list + result.count, p->list, p->count * sizeof(*list));
+		if (p->count)
+			memcpy(list + result.count, p->list, p->count * sizeof(*list));
 		result.count += p->count;
 		result.authentic = result.authentic && p->authentic;
 		if (p->ttl_s < result.ttl_s)
@@ -157,9 +160,16 @@ static void part_done(struct part *part, enum dns_status status, const char *det
 		loop_timer_in(&host->base.timer, GRACE_MS);
 }
 
+static struct dns_address *room_for_one(struct part *part)
+{
+	if (!part->list)
+		part->list = mem_calloc(ADDRESSES / 2, sizeof(*part->list));
+	return &part->list[part->count];
+}
+
 static bool take_address(struct part *part, const struct answer_record *record)
 {
-	struct dns_address *to = &part->list[part->count];
+	struct dns_address *to = room_for_one(part);
 
 	memset(to, 0, sizeof(*to));
 	if (record->type == ANSWER_A && record->data.len == 4) {
@@ -242,8 +252,10 @@ static void know(struct host_query *host, const struct dns_address *list, size_t
 	for (size_t i = 0; i < count; i++) {
 		struct part *part = &host->parts[list[i].addr.ss_family == AF_INET];
 
-		if (part->count < ADDRESSES / 2)
-			part->list[part->count++] = list[i];
+		if (part->count < ADDRESSES / 2) {
+			*room_for_one(part) = list[i];
+			part->count++;
+		}
 		part->status = DNS_OK;
 	}
 	host->direct = true;
