@@ -106,7 +106,8 @@ class Scratch:
 class Sink:
     """`sendoff sink`: our own small smart host."""
 
-    def __init__(self, scratch, *options, name="sink", port=0, tls="starttls", auth="me:secret"):
+    def __init__(self, scratch, *options, name="sink", port=0, tls="starttls", auth="me:secret",
+                 address="127.0.0.1"):
         self.scratch = scratch
         self.name = name
         self.options = list(options)
@@ -115,7 +116,7 @@ class Sink:
         self.maildir = self.dir / "mail"
         self.ca = self.dir / "ca.pem"
         self.tls, self.auth = tls, auth
-        self.port = port
+        self.address, self.port = address, port
         self.process = None
         self.start()
         scratch.add(self)
@@ -123,7 +124,7 @@ class Sink:
     def start(self, *options):
         port_file = self.dir / "port"
         port_file.unlink(missing_ok=True)
-        argv = [BUILD / "sendoff", "sink", "--listen", f"127.0.0.1:{self.port}", "--port-file", port_file,
+        argv = [BUILD / "sendoff", "sink", "--listen", f"{self.address}:{self.port}", "--port-file", port_file,
                 "--maildir", self.maildir, "--tls", self.tls]
         if self.tls != "none":
             argv += ["--write-ca", self.ca]
@@ -148,7 +149,7 @@ class Sink:
         return [json.loads(p.read_text()) for p in sorted(folder.iterdir())] if folder.exists() else []
 
     def smarthost(self, name="sink", **more):
-        keys = {"host": "127.0.0.1", "port": self.port, "tls": self.tls}
+        keys = {"host": self.address, "port": self.port, "tls": self.tls}
         if self.auth:
             secret = self.dir / "secret"
             secret.write_text(self.auth.split(":", 1)[1] + "\n")

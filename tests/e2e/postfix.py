@@ -29,18 +29,30 @@ def make_certificate(folder, name="localhost"):
 
 
 class Postfix:
-    """A Postfix instance; needs root, since its master demands it."""
+    """A Postfix instance; needs root, since its master demands it.
 
-    def __init__(self, scratch, port, user="me", password="secret", services=(), **settings):
+    A smart host that demands AUTH over TLS; with `mx`, a receiver that takes mail for any domain from anybody, TLS
+    offered. `certificate` is one of certificates.py; without it there is one for "localhost".
+    """
+
+    def __init__(self, scratch, port, user="me", password="secret", services=(), address="127.0.0.1", certificate=None,
+                 mx=False, name="postfix", **settings):
         if os.geteuid() != 0:
             pytest.skip("Postfix's master only runs as root")
         if not PROGRAMS.exists():
             pytest.fail("postfix is missing: tests/install-deps test should have installed it")
-        self.dir = scratch.path / "postfix"
-        self.port, self.user, self.password = port, user, password
+        self.dir = scratch.path / name
+        self.address, self.port, self.user, self.password = address, port, user, password
         for name in ("etc/sasl", "spool", "data", "mail", "tls"):
             (self.dir / name).mkdir(parents=True)
-        self.ca, cert, key = make_certificate(self.dir / "tls")
+        if certificate:
+            self.ca, cert, key = None, certificate.chain, certificate.key
+        else:
+            self.ca, cert, key = make_certificate(self.dir / "tls")
+        if mx:
+            settings = {"smtpd_tls_security_level": "may", "smtpd_sasl_auth_enable": "no",
+                        "smtpd_recipient_restrictions": "permit", "smtpd_relay_restrictions": "permit",
+                        "virtual_mailbox_domains": "static:all", **settings}
         owner = pwd.getpwnam("postfix")
         os.chown(self.dir / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self.dir / "mail", owner.pw_uid, owner.pw_gid)
@@ -52,7 +64,7 @@ class Postfix:
             f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {self.database}\nmech_list: PLAIN LOGIN\n")
         main = {
             "compatibility_level": "3.6", "myhostname": "postfix.example.org", "mydestination": "",
-            "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4", "mynetworks": "",
+            "inet_interfaces": address, "inet_protocols": "ipv4", "mynetworks": "",
             "queue_directory": self.dir / "spool", "data_directory": self.dir / "data",
             "virtual_mailbox_domains": "example.net", "virtual_mailbox_base": self.dir / "mail",
             "virtual_mailbox_maps": "static:all/", "virtual_uid_maps": f"static:{owner.pw_uid}",
@@ -73,7 +85,7 @@ class Postfix:
                     "error unix - - n - - error", "retry unix - - n - - error", "discard unix - - n - - discard",
                     "postlog unix-dgram n - n - 1 postlogd"]
         (self.dir / "etc" / "master.cf").write_text(
-            f"127.0.0.1:{port} inet n - n - - smtpd\n" + "\n".join(services) + "\n")
+            f"{address}:{port} inet n - n - - smtpd\n" + "\n".join(services) + "\n")
         self.command("start")
         scratch.add(self)
         until(lambda: self.is_listening(), lambda: "Postfix\n" + self.log())
@@ -86,7 +98,7 @@ class Postfix:
     def is_listening(self):
         import socket
         with socket.socket() as s:
-            return s.connect_ex(("127.0.0.1", self.port)) == 0
+            return s.connect_ex((self.address, self.port)) == 0
 
     def whole_log(self):
         log = self.dir / "log"
