@@ -16,6 +16,7 @@ enum {
 	SHOWN_MAX = 20, /* rows of a dry run */
 	PROGRESS_MS = 250,
 	FLUSH_PAUSE_MS = 60000, /* between two attempts that one who may not do everything asks for */
+	LANES_MAX = 64,         /* noted, then woken */
 	CHANGE_COST = 4,
 };
 
@@ -33,7 +34,8 @@ struct change {
 	uint64_t forbidden;            /* held by an administrator, and not theirs to release */
 	uint64_t again[IN_FLIGHT_MAX]; /* the queue had too much to write: tried again */
 	size_t again_count;
-	uint64_t lanes;  /* flush: bit of the lane's place in the configuration */
+	char lanes[LANES_MAX][ROUTE_LANE_SIZE]; /* flush: those that the mail goes by */
+	size_t lane_count;
 	int64_t told_ms; /* of the last progress */
 };
 
@@ -87,11 +89,40 @@ static void start_remove(struct client *client)
 
 /* ---------------------------------------------------------------- one message */
 
-static void note_lanes(struct change *change, const struct config *config, const char *target)
+/* A lane's backoff is everybody's: not for those who may handle their own mail only. */
+static bool may_wake(const struct client *client)
 {
-	for (size_t i = 0; i < config->smarthost_count && i < 64; i++)
-		if (route_place(target, config->smarthosts[i].name) >= 0)
-			change->lanes |= 1ULL << i;
+	return client->permit.all && !client->request.dry_run && !client->request.filter.all;
+}
+
+static void wake_noted(struct change *change)
+{
+	const struct traffic *traffic = change->walk.client->room->traffic;
+
+	for (size_t i = 0; i < change->lane_count; i++)
+		traffic->wake(traffic->self, change->lanes[i]);
+	change->lane_count = 0;
+}
+
+static void note_lane(struct change *change, struct span name)
+{
+	for (size_t i = 0; i < change->lane_count; i++)
+		if (span_equals(span_str(change->lanes[i]), name))
+			return;
+	if (name.len >= ROUTE_LANE_SIZE)
+		return;
+	if (change->lane_count == LANES_MAX) /* there may be a lane for every domain: one woken twice does no harm */
+		wake_noted(change);
+	snprintf(change->lanes[change->lane_count++], ROUTE_LANE_SIZE, "%.*s", SPAN_ARGS(name));
+}
+
+static void note_lanes(struct change *change, const char *target)
+{
+	struct span rest = span_str(target), name;
+	uint32_t weight;
+
+	while (may_wake(change->walk.client) && route_next(&rest, &name, &weight))
+		note_lane(change, name);
 }
 
 static bool may_flush(const struct change *change, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt)
@@ -120,7 +151,7 @@ static bool change_rcpt(struct change *change, struct queue_op *op, const struct
 	case FLUSH:
 		if (!may_flush(change, envelope, rcpt))
 			return false;
-		note_lanes(change, client->room->config, rcpt->flow.target);
+		note_lanes(change, rcpt->flow.target);
 		*out_is_step = rcpt->due_ms > now_ms;
 		if (op && *out_is_step)
 			queue_op_due(op, envelope->id, rcpt->n, now_ms);
@@ -256,21 +287,14 @@ static void retry_one(struct client *client, struct change *change, int *budget)
 		change_one(client, change, &envelope, budget);
 }
 
-static void wake_lanes(struct client *client, const struct change *change)
+static void wake_lanes(struct client *client, struct change *change)
 {
-	const struct client_room *room = client->room;
-	const struct traffic *traffic = room->traffic;
+	const struct traffic *traffic = client->room->traffic;
 
-	/* A lane's backoff is everybody's: not for those who may handle their own mail only. */
-	if (!client->permit.all || client->request.dry_run)
-		return;
-	if (client->request.filter.all) {
+	if (client->permit.all && !client->request.dry_run && client->request.filter.all)
 		traffic->wake(traffic->self, NULL);
-		return;
-	}
-	for (size_t i = 0; i < room->config->smarthost_count && i < 64; i++)
-		if (change->lanes & (1ULL << i))
-			traffic->wake(traffic->self, room->config->smarthosts[i].name);
+	else
+		wake_noted(change);
 }
 
 static enum client_step finish(struct client *client, struct change *change)

@@ -35,7 +35,7 @@ struct room {
 	struct config config;
 	struct config_smarthost hosts[2];
 	char dir[64];
-	int woken_all, woken_work, woken_home;
+	int woken_all, woken_work, woken_home, woken_mx;
 	char paused[64], paused_by[64];
 	bool is_closed, is_sending;
 	enum traffic_gate gate; /* of what has a route and is due */
@@ -94,6 +94,8 @@ static bool wake(void *self, const char *name)
 		here->woken_all++;
 	else if (strcmp(name, "work") == 0)
 		here->woken_work++;
+	else if (strncmp(name, "mx:", 3) == 0)
+		here->woken_mx++;
 	else
 		here->woken_home++;
 	return true;
@@ -296,17 +298,21 @@ static uint64_t put(const char *sender, uint32_t uid, const char *const *rcpts, 
 	struct queue_receipt *receipt = queue_receipt_new(here->queue);
 	struct queue_op *op = queue_op_new(here->queue);
 	struct queue_rcpt list[8] = { { .n = 0 } };
+	char lanes[8][64];
 	size_t count = 0;
 
-	for (; rcpts[count]; count++)
-		list[count] =
-			(struct queue_rcpt){ .address = rcpts[count],
-					     .orcpt = "",
-					     .flow = { .target = strstr(rcpts[count], "nowhere") ? "" : "work,home",
-						       .submitter = envelope.submitter,
-						       .band = 1 },
-					     .reply = "",
-					     .host = "" };
+	for (; rcpts[count]; count++) {
+		snprintf(lanes[count], sizeof lanes[count], "mx:%s=2", strchr(rcpts[count], '@') + 1);
+		list[count] = (struct queue_rcpt){ .address = rcpts[count],
+						   .orcpt = "",
+						   .flow = { .target = strstr(rcpts[count], "nowhere")  ? ""
+								       : strstr(rcpts[count], "direct") ? lanes[count]
+													: "work,home",
+							     .submitter = envelope.submitter,
+							     .band = 1 },
+						   .reply = "",
+						   .host = "" };
+	}
 	assert_int_equal(queue_receipt_append(receipt, some_body, SOME_BODY), QUEUE_OK);
 	queue_op_accept(op, receipt, &envelope, list, count);
 	queue_op_submit(op, on_accepted, NULL);
@@ -781,6 +787,24 @@ static void a_flush_makes_due_and_wakes(void **state)
 	json_decref(lines);
 	assert_true(due_of(one) < later_ms);
 	assert_int_equal(here->woken_all, 1);
+}
+
+static void a_flush_wakes_each_domain_it_is_about(void **state)
+{
+	enum { DOMAINS = 100 };
+	char address[64];
+	(void)state;
+
+	for (int i = 0; i < DOMAINS; i++) {
+		snprintf(address, sizeof address, "b@d%d.direct.test", i);
+		put("a@example.org", 1000, (const char *const[]){ address, address, NULL }, 0);
+	}
+	put_one("a@example.org", "b@other.test");
+	json_decref(ask(admin, request_for("flush", "{\"to\":\"*direct*\"}", ",\"dry_run\":true")));
+	assert_int_equal(here->woken_mx, 0);
+	json_decref(ask(admin, request_for("flush", "{\"to\":\"*direct*\"}", "")));
+	assert_int_equal(here->woken_mx, DOMAINS);
+	assert_int_equal(here->woken_all + here->woken_work + here->woken_home, 0);
 }
 
 static void a_flush_of_ones_own_mail_wakes_no_lane(void **state)
@@ -1481,6 +1505,7 @@ int main(void)
 		TEST(a_message_that_has_left_is_still_told_of),
 		TEST(changing_without_saying_what_is_refused),
 		TEST(a_flush_makes_due_and_wakes),
+		TEST(a_flush_wakes_each_domain_it_is_about),
 		TEST(a_flush_of_ones_own_mail_wakes_no_lane),
 		TEST(held_mail_is_not_flushed),
 		TEST(the_bytes_come_out_as_they_went_in),
