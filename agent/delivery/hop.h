@@ -1,5 +1,6 @@
 /*
- * hop - one connection to a next hop: secret, address, connect, then the client engine until it is closed.
+ * hop - one connection to a next hop: the way there (approach.h), then the client engine until it is closed. Where DNS says
+ *       for good that a domain takes no mail there is no connection: the hop gives the lane's mail back to its senders.
  *
  * Owns:    the connection, its engine and the loads of the (at most two) messages under way on it.
  * Promise: nothing of it calls the scheduler's user back from inside hop_* calls but through pool->poke, which only
@@ -43,15 +44,19 @@ struct hop {
 	struct loop_timer keep;
 
 	enum hop_place place;
-	bool is_ready;     /* the scheduler counts it as ready */
-	bool is_dead;      /* the connection is gone, the engine knows */
-	bool is_late;      /* the engine's deadline has passed */
-	bool is_retired;   /* no more messages */
-	bool tries_next;   /* another address instead of giving up */
-	bool without_tls;  /* opportunistic TLS failed once */
-	uint32_t messages; /* given to it */
-	char peer[320];    /* "smtp.example.org [192.0.2.1]" */
-	char tls[64];      /* facts */
+	bool is_ready;                    /* the scheduler counts it as ready */
+	bool is_dead;                     /* the connection is gone, the engine knows */
+	bool is_late;                     /* the engine's deadline has passed */
+	bool is_retired;                  /* no more messages */
+	bool tries_next;                  /* another address instead of giving up */
+	bool without_tls;                 /* the same one again, in clear: opportunistic TLS failed there */
+	uint32_t messages;                /* given to it */
+	char peer[600];                   /* "mx1.example.org [192.0.2.1]", "mx1.example.org via 127.0.0.1:9050" */
+	char tls[TLSPOLICY_OUTCOME_SIZE]; /* "TLSv1.3 dane"; "": none (yet) */
+	bool is_tls_noted;                /* for reports, once for each connection */
+	int family;                       /* AF_INET, AF_INET6; 0: neither, or a proxy's */
+	bool is_last_resort;              /* its family is one to be avoided, and nothing else was left */
+	char *never; /* a dead end instead of a connection: what every recipient is told; NULL: none */
 
 	struct list loads;    /* under way, the oldest first */
 	struct load *looking; /* read through before it is given to the engine */

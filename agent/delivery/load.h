@@ -50,6 +50,7 @@ struct load {
 	struct client_message message; /* for the engine (hop) */
 	bool passes_dsn, passes_by; /* the hop takes over: reports of success, and of time that passed, are its own */
 	bool was_delivered;         /* to one recipient at least */
+	bool is_elsewhere;          /* refused recipients go by the other family of addresses */
 	bool was_judged, is_guilty; /* of breaking connections, see scheduler_suspect() */
 	enum queue_err error;       /* why the body could not be read */
 	const char *tls;            /* facts of the connection, or "" */

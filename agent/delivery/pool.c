@@ -7,11 +7,13 @@ void pool_init(struct pool *pool)
 	list_init(&pool->hops);
 	list_init(&pool->waiting);
 	aside_init(&pool->aside, pool->scheduler);
+	habit_init(&pool->habit);
 }
 
 void pool_fini(struct pool *pool)
 {
 	aside_fini(&pool->aside);
+	habit_fini(&pool->habit);
 }
 
 void pool_connect(struct pool *pool, struct lane *lane)

@@ -13,6 +13,7 @@
 
 #include "base/list.h"
 #include "delivery/aside.h"
+#include "delivery/habit.h"
 #include "delivery/scheduler.h"
 #include "delivery/settle.h"
 #include "net/dns.h"
@@ -36,7 +37,8 @@ struct pool {
 	struct settle *settle;
 	void (*poke)(void *arg); /* something happened that the scheduler may want to act upon */
 	void *arg;
-	struct aside aside;  /* what could not be read */
+	struct aside aside; /* what could not be read */
+	struct habit habit;
 	struct list hops;    /* all */
 	struct list waiting; /* those that could take a message, the latest first */
 	size_t count;
