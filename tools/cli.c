@@ -161,6 +161,12 @@ static const char *set_hash_stdin(struct cli *cli, const char *value)
 	return NULL;
 }
 
+static const char *set_day(struct cli *cli, const char *value)
+{
+	cli->day = value;
+	return value[0] ? NULL : "no day has an empty name";
+}
+
 static const struct option options[] = {
 	{ "config", 'c', true, 0, set_config },
 	{ "socket", 's', true, 0, set_socket },
@@ -177,6 +183,7 @@ static const struct option options[] = {
 	{ "file", 'f', true, VERBS_USER, set_file },
 	{ "password-stdin", 0, false, VERBS_USER, set_password_stdin },
 	{ "hash-stdin", 0, false, VERBS_USER, set_hash_stdin },
+	{ "day", 0, true, VERBS_DAY, set_day },
 };
 
 /* One argument that begins with '-', taken apart. */
@@ -242,6 +249,8 @@ static int check_taken(const struct cli *cli)
 		return cli_fail(EX_USAGE, "%s takes no --user, --uid, --listener or --host", cli->verb->name);
 	if ((cli->user.file || cli->user.password_stdin || cli->user.hash_stdin) && !(takes & VERBS_USER))
 		return cli_fail(EX_USAGE, "%s takes no --file, --password-stdin or --hash-stdin", cli->verb->name);
+	if (cli->day && !(takes & VERBS_DAY))
+		return cli_fail(EX_USAGE, "%s takes no --day", cli->verb->name);
 	if ((takes & VERBS_EXPLAIN) && chooses_messages(cli->said))
 		return cli_fail(EX_USAGE, "%s takes no filter but --from and --to", cli->verb->name);
 	if (json_object_size(cli->said) && !(takes & (VERBS_FILTER | VERBS_EXPLAIN)))

@@ -13,6 +13,7 @@
 #include "verb_list.h"
 #include "verb_show.h"
 #include "verb_status.h"
+#include "verb_tlsrpt.h"
 #include "verb_user.h"
 
 static int help(struct cli *cli);
@@ -56,6 +57,10 @@ static const struct verbs_row rows[] = {
 	  "  --listener NAME        at this listener; default: the first that suits\n"
 	  "Nothing is sent.\n",
 	  VERBS_EXPLAIN, 0, 0, verb_explain_run },
+	{ "tlsrpt", "[--day DAY] [DOMAIN]", "what became of TLS towards domains, as told to those that ask (RFC 8460)",
+	  "  --day DAY              2026-11-24, today or yesterday, in UTC; default: yesterday\n"
+	  "With --json each domain's report as it would be sent.\n",
+	  VERBS_DAY, 0, 1, verb_tlsrpt_run },
 	{ "check", "[FILE]", "read the configuration and list its mistakes", "", 0, 0, 1, verb_agent_check },
 	{ "reload", "", "let the agent read its configuration again", "", 0, 0, 0, verb_agent_reload },
 	{ "verify", "", "check everything that is stored", "", 0, 0, 0, verb_agent_verify },

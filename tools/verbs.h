@@ -17,6 +17,7 @@ enum {
 	VERBS_RAW = 1 << 3,     /* reads its own options */
 	VERBS_EXPLAIN = 1 << 4, /* --from, --to, --user, --uid, --listener and --host */
 	VERBS_USER = 1 << 5,    /* --file, --password-stdin and --hash-stdin */
+	VERBS_DAY = 1 << 7,     /* --day */
 };
 
 struct verbs_row {

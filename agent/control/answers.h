@@ -21,6 +21,7 @@ extern const struct client_verb answer_change_flush_verb, answer_change_hold_ver
 	answer_change_remove_verb;
 extern const struct client_verb answer_lane_pause_verb, answer_lane_resume_verb;
 extern const struct client_verb answer_drain_verb;
+extern const struct client_verb answer_tlsrpt_verb;
 extern const struct client_verb answer_agent_version_verb, answer_agent_reload_verb, answer_agent_verify_verb;
 
 #endif

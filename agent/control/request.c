@@ -102,6 +102,16 @@ static const char *read_host(struct request *request, const json_t *value)
 	return read_text(request->host, sizeof request->host, value);
 }
 
+static const char *read_day(struct request *request, const json_t *value)
+{
+	return read_text(request->day, sizeof request->day, value);
+}
+
+static const char *read_domain(struct request *request, const json_t *value)
+{
+	return read_text(request->domain, sizeof request->domain, value);
+}
+
 static const char *read_uid(struct request *request, const json_t *value)
 {
 	if (!json_is_integer(value) || json_integer_value(value) < 0 || json_integer_value(value) >= UINT32_MAX)
@@ -160,6 +170,7 @@ static const struct key keys[] = {
 	{ "user", read_user },         { "uid", read_uid },
 	{ "listener", read_listener }, { "host", read_host },
 	{ "lane", read_lane },         { "dry_run", read_dry_run },
+	{ "day", read_day },           { "domain", read_domain },
 	{ "close", read_close },       { "timeout_ms", read_timeout },
 };
 

@@ -3,7 +3,7 @@
  *
  * Keys: "v" (1) and "verb" always; "filter" (an object: the options of filter.h with text as on the command line,
  * "all": true, "ids": [ID, ...]), "id", "lane", "dry_run", "close", "timeout_ms", and for explain "from", "to", "user",
- * "uid", "listener", "host" by verb.
+ * "uid", "listener", "host" by verb; for tlsrpt "day" and "domain".
  * Anything else is refused: a misspelt filter must not choose everything.
  * Owns:    its filter. Pure. Threads: any, one object per thread.
  */
@@ -30,6 +30,8 @@ struct request {
 	bool has_from, has_to;
 	char user[256], listener[64], host[64];
 	int64_t uid; /* -1: not said */
+	/* tlsrpt: likewise */
+	char day[16], domain[300];
 };
 
 /* True: `out` is filled and request_fini() is owed. False: `why` says what is wrong, for people. */
