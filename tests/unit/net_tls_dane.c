@@ -499,6 +499,11 @@ static void tickets_are_used_under_the_same_records_only(void **state)
 		assert_true(facts().by_dane);
 		assert_true(shake_with(&demand, "2 0 1 ROOT; 3 1 1 OTHER"));
 		assert_false(facts().resumed);
+		assert_true(shake_with(&demand, "2 0 1 INTER"));
+		assert_false(facts().resumed);
+		demand.check_name = "MX.example.org";
+		assert_true(shake_with(&demand, "2 0 1 INTER"));
+		assert_false(facts().resumed);
 		assert_false(shake_with(&demand, "2 0 1 FAKE_ROOT"));
 		demand.verify = false; /* no DANE is something else, too */
 		assert_true(shake_with(&demand, ""));
