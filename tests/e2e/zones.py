@@ -69,6 +69,7 @@ class Zones:
         self.nsd, self.unbound, self.signzone, self.keygen = (
             program(n, p) for n, p in (("nsd", "nsd"), ("unbound", "unbound"), ("ldns-signzone", "ldnsutils"),
                                        ("ldns-keygen", "ldnsutils")))
+        self.scratch, self.failing = scratch, None
         self.dir = scratch.path / name
         self.dir.mkdir()
         self.nsd_port, self.port = free_port(), free_port()
@@ -103,8 +104,10 @@ class Zones:
             self.sign(name, file, broken)
 
     def dead(self, name):
-        """A zone whose name server is not there: the resolver says SERVFAIL soon."""
-        self.ask(name, free_port())
+        """A zone whose only name server fails: so does the resolver, at once."""
+        if not self.failing:
+            self.failing = Faults(self.scratch, lambda *question: Reply(rcode="SERVFAIL"))
+        self.ask(name, self.failing.port)
 
     def ask(self, name, port):
         """A zone that another name server knows (Faults)."""
@@ -164,7 +167,6 @@ remote-control:
     val-log-level: 2
     local-zone: "test." nodefault
     local-zone: "invalid." nodefault
-    infra-host-ttl: 0
     outbound-msg-retry: 2
     so-rcvbuf: 0
     so-sndbuf: 0
