@@ -55,15 +55,18 @@ const char *route_target(const struct config *config, const struct config_route 
 
 bool route_next(struct span *io_target, struct span *out_name, uint32_t *out_weight)
 {
-	struct span item = span_first(*io_target, span_find(*io_target, ','));
-	struct span name = span_first(item, span_find(item, '='));
+	struct span item, name = { NULL, 0 };
 	uint64_t weight = 0;
 
-	if (!io_target->len)
+	while (io_target->len && !name.len) { /* who has no name is nobody */
+		item = span_first(*io_target, span_find(*io_target, ','));
+		name = span_first(item, span_find(item, '='));
+		*io_target = span_from(*io_target, item.len + 1);
+	}
+	if (!name.len)
 		return false;
 	if (name.len < item.len && !text_number(span_from(item, name.len + 1), ROUTE_WEIGHT_MAX, &weight))
 		weight = 0;
-	*io_target = span_from(*io_target, item.len + 1);
 	*out_name = name;
 	*out_weight = (uint32_t)weight;
 	return true;

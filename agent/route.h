@@ -44,7 +44,7 @@ void route_target_of(const struct config *config, const struct config_route *rou
  * it has no such form. */
 bool route_domain(const struct config *config, const char *recipient, struct buf *out);
 
-/* The next lane of a target, which is moved behind it, and its weight (0: none was said); false at the end. Nobody else
+/* The next lane of a target, which is moved behind it, and its weight (0: none that is one was said); false at the end. Nobody else
  * reads targets. */
 bool route_next(struct span *io_target, struct span *out_name, uint32_t *out_weight);
 /* Whether lane `name` stands in `target`, and at which place (0: first); -1: not. */

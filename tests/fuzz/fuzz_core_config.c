@@ -9,6 +9,7 @@
 
 #include "base/buf.h"
 #include "config.h"
+#include "route.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -28,6 +29,38 @@ static struct config *load(const void *data, size_t size, struct buf *errors)
 	return config;
 }
 
+/* Wherever mail goes, the queue can say it, and the domain has a configuration. */
+static void send_by(const struct config *config)
+{
+	static const char *const recipients[] = { "root", "a@[IPv6:2001:db8::1]", "a@x.example",
+						  "a@b."
+						  "a23456789012345678901234567890123456789012345678901234567890123."
+						  "b23456789012345678901234567890123456789012345678901234567890123."
+						  "c23456789012345678901234567890123456789012345678901234567890123" };
+	struct buf target, domain;
+
+	buf_init(&target, ROUTE_TARGET_MAX);
+	buf_init(&domain, 256);
+	for (size_t i = 0; i < config->route_count; i++)
+		for (size_t k = 0; k < sizeof(recipients) / sizeof(recipients[0]); k++) {
+			struct span rest, name;
+			uint32_t weight;
+			int place = 0;
+
+			route_target_of(config, &config->routes[i], recipients[k], &target);
+			rest = buf_span(&target);
+			while (route_next(&rest, &name, &weight)) {
+				assert(name.len && name.len < ROUTE_LANE_SIZE && weight <= ROUTE_WEIGHT_MAX);
+				place++;
+			}
+			assert(place > 0 && place == (int)config->routes[i].via.count);
+			assert(route_domain(config, recipients[k], &domain));
+			assert(config_mx(config, buf_cstr(&domain))->port);
+		}
+	buf_fini(&target);
+	buf_fini(&domain);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	static const char good[] = "hostname = \"a.example\"";
@@ -40,6 +73,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	buf_init(&errors, 1 << 16);
 	config = load(data, size, &errors);
 	assert(config ? buf_is_empty(&errors) : !buf_is_empty(&errors));
+	if (config)
+		send_by(config);
 	config_unref(config);
 	buf_clear(&errors);
 	config = load(good, strlen(good), &errors);

@@ -74,7 +74,7 @@ static void a_target_is_read_by_place_and_name(void **state)
 
 static void lanes_have_weights(void **state)
 {
-	struct span rest = SPAN("work=3,home=1000,mx:[IPv6:2001:db8::1]=2,backup,odd=x,");
+	struct span rest = SPAN("work=3,home=1000,mx:[IPv6:2001:db8::1]=2,backup,,=7,odd=x,");
 	static const struct {
 		const char *name;
 		uint32_t weight;
