@@ -20,6 +20,8 @@ enum traffic_trouble { /* whose failure it is (and so who waits) */
 		       TRAFFIC_ACCOUNT, /* password refused, quota: parked or throttled */
 };
 
+enum { TRAFFIC_MX_SHOWN = 50 };
+
 struct traffic_lane {
 	const char *name, *host; /* "work", "smtp.example.com:587"; "mx:example.org", "example.org" */
 	enum traffic_trouble trouble;
@@ -71,6 +73,9 @@ struct traffic_summary {
 	char offline_text[256];
 	uint32_t sending; /* recipients in attempts just now */
 	uint32_t connections;
+	uint32_t mx_lanes;                               /* domains that have mail, or are paused */
+	uint32_t mx_failing, mx_paused;                  /* of these: not to be used */
+	uint32_t mx_connections;                         /* of `connections`: to MX */
 	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
 	int64_t started_ms;
 };
@@ -98,14 +103,17 @@ struct traffic_walk;
 struct traffic {
 	void *self;
 	void (*summary)(void *self, struct traffic_summary *out);
-	/* All smart hosts of the configuration, in its order; returns how many. i counts from 0; false: no more. */
+	/* All smart hosts of the configuration, in its order; then at most TRAFFIC_MX_SHOWN domains: those in trouble or
+	 * paused before those at work. i counts from 0; false: no more. */
 	bool (*lane)(void *self, size_t i, struct traffic_lane *out);
+	/* A smart host, or the MX of a domain ("mx:example.org") as it is or as mail would find it. False: no such lane. */
+	bool (*lane_named)(void *self, const char *name, struct traffic_lane *out);
 	/* The gate before recipient n of a message. False: no such recipient. */
 	bool (*why)(void *self, uint64_t id, uint32_t n, struct traffic_why *out);
 	bool (*is_sending)(void *self, uint64_t id, uint32_t n);
 	/* Forget backoff (and parking) of a lane, or of all and the network's (NULL). False: no such lane. */
 	bool (*wake)(void *self, const char *lane);
-	/* NULL: everything. Kept across restarts. */
+	/* NULL: everything. Kept across restarts. An MX lane may be paused before there is mail for it. */
 	bool (*pause)(void *self, const char *lane, const char *by);
 	bool (*resume)(void *self, const char *lane);
 	/* Starts a walk; NULL, with `why`, when there is no such place or too many are under way. */

@@ -3,8 +3,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "delivery/lineup.h"
+#include "delivery/words.h"
 #include "log.h"
 #include "route.h"
+
+enum { PLACE_SIZE = ROUTE_LANE_SIZE + 32 };
 
 static struct moment now_of(const struct gate *gate)
 {
@@ -16,76 +20,6 @@ static struct scheduler *scheduler_of(const struct gate *gate)
 	return gate->pool->scheduler;
 }
 
-/* ---------------------------------------------------------------- words */
-
-static void host_text(const struct lane *lane, char *out, size_t size)
-{
-	if (!lane->host)
-		snprintf(out, size, "%s", lane->name);
-	else if (lane->domain)
-		snprintf(out, size, "%s", lane->domain);
-	else if (lane->host->host[0] == '/')
-		snprintf(out, size, "%s", lane->host->host);
-	else
-		snprintf(out, size, "%s:%u", lane->host->host, lane->host->port);
-}
-
-static const char *secret_word(const struct config_smarthost *host)
-{
-	return host->secret_command ? "secret_command" : host->secret_credential ? "secret_credential" : "the secret";
-}
-
-/* Our own words about a secret that could not be had (account.c); a server's begin with its name. */
-static bool is_about_secret(const char *error)
-{
-	return error[0] == '/' || strncmp(error, "secret_", 7) == 0 || strncmp(error, "the secret", 10) == 0;
-}
-
-static void advise(const struct lane *lane, char *out, size_t size)
-{
-	out[0] = '\0';
-	if (!lane->host)
-		return;
-	if (lane->paused_by)
-		snprintf(out, size, "sendoff resume %s lets it go on", lane->name);
-	else if (lane->trouble == TRAFFIC_ACCOUNT && strstr(lane->error, "not offer AUTH"))
-		snprintf(
-			out, size,
-			"passwords are taken at other ports, or only under TLS: check port and tls of smarthost \"%s\", or "
-			"remove its user; then: sendoff reload",
-			lane->name);
-	else if (lane->trouble == TRAFFIC_ACCOUNT && is_about_secret(lane->error))
-		snprintf(out, size, "check %s of smarthost \"%s\"; sendoff resume %s tries at once",
-			 secret_word(lane->host), lane->name, lane->name);
-	else if (lane->is_parked && lane->host->secret_file)
-		snprintf(out, size,
-			 "check user and secret_file (%s) of smarthost \"%s\"; a changed file is tried at once, "
-			 "else: sendoff resume %s",
-			 lane->host->secret_file, lane->name, lane->name);
-	else if (lane->is_parked)
-		snprintf(out, size, "check user and %s of smarthost \"%s\", then: sendoff resume %s",
-			 secret_word(lane->host), lane->name, lane->name);
-	else if (lane->trouble == TRAFFIC_ACCOUNT)
-		snprintf(out, size,
-			 "nothing if it passes by itself, as a provider's limit does; sendoff resume %s tries at once",
-			 lane->name);
-	else if (lane->trouble == TRAFFIC_LANE && strstr(lane->error, "certificate"))
-		snprintf(out, size,
-			 "the server is not proven to be the one you mean: check host, tls_name and tls_ca of "
-			 "smarthost \"%s\", or ask its operator",
-			 lane->name);
-	else if (lane->trouble == TRAFFIC_LANE && strstr(lane->error, "not offer STARTTLS"))
-		snprintf(out, size,
-			 "mail is not sent in clear text: check host, port and tls of smarthost \"%s\" (a server of "
-			 "port 465 wants tls = implicit), or ask its operator",
-			 lane->name);
-	else if (lane->trouble == TRAFFIC_LANE)
-		snprintf(out, size,
-			 "nothing if the server recovers; else check host, port and tls of smarthost \"%s\" or ask its "
-			 "operator; sendoff flush tries at once",
-			 lane->name);
-}
-
 static bool is_insecure(const struct config_smarthost *host, bool is_local)
 {
 	return !is_local &&
@@ -93,6 +27,20 @@ static bool is_insecure(const struct config_smarthost *host, bool is_local)
 }
 
 /* ---------------------------------------------------------------- overview */
+
+static void count_mx(const struct scheduler *s, struct traffic_summary *out)
+{
+	for (struct list *node = list_first(&s->lanes.mx); node; node = list_next(&s->lanes.mx, node)) {
+		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+
+		out->mx_paused += lane->paused_by != NULL;
+		out->mx_failing += lane->trouble && !lane->paused_by;
+		out->mx_lanes++;
+	}
+	out->mx_failing += (uint32_t)s->away.count;
+	out->mx_lanes += (uint32_t)s->away.count;
+	out->mx_connections = s->lanes.mx_open;
+}
 
 static void summary(void *self, struct traffic_summary *out)
 {
@@ -112,17 +60,41 @@ static void summary(void *self, struct traffic_summary *out)
 		.started_ms = gate->started_wall_ms,
 	};
 	snprintf(out->offline_text, sizeof out->offline_text, "%s", s->network.text);
+	count_mx(s, out);
 }
 
-static const struct lane *nth(const struct scheduler *s, size_t i)
+static const struct lane *nth_host(const struct scheduler *s, size_t *io_i)
 {
 	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node)) {
 		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
 
-		if (lane->host && i-- == 0)
+		if (lane->host && (*io_i)-- == 0)
 			return lane;
 	}
 	return NULL;
+}
+
+static const struct lane *nth_mx(const struct scheduler *s, size_t *io_i, bool in_trouble)
+{
+	for (struct list *node = list_first(&s->lanes.mx); node; node = list_next(&s->lanes.mx, node)) {
+		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
+		bool is_in_trouble = lane->trouble || lane->paused_by;
+
+		if (is_in_trouble == in_trouble && (in_trouble || lane->connecting || lane->ready) && (*io_i)-- == 0)
+			return lane;
+	}
+	return NULL;
+}
+
+/* Smart hosts, then domains in trouble or paused, then those at work. */
+static const struct lane *nth(const struct scheduler *s, size_t i)
+{
+	const struct lane *lane = nth_host(s, &i);
+
+	if (lane || i >= TRAFFIC_MX_SHOWN)
+		return lane;
+	lane = nth_mx(s, &i, true);
+	return lane ? lane : nth_mx(s, &i, false);
 }
 
 static bool is_offline_for(const struct scheduler *s, const struct lane *lane)
@@ -130,31 +102,30 @@ static bool is_offline_for(const struct scheduler *s, const struct lane *lane)
 	return s->network.is_offline && !lane->is_local && (!s->network.dns_only || lane->needs_dns);
 }
 
-static bool lane_at(void *self, size_t i, struct traffic_lane *out)
+/* The lane may go when this returns: its texts are the gate's. */
+static void describe(struct gate *gate, const struct lane *lane, struct traffic_lane *out)
 {
-	struct gate *gate = self;
 	const struct scheduler *s = scheduler_of(gate);
-	const struct lane *lane = nth(s, i);
-	const char *paused_by;
+	const char *paused_by = lane->paused_by ? lane->paused_by : s->paused_by ? s->paused_by : "";
 
-	if (!lane)
-		return false;
-	paused_by = lane->paused_by ? lane->paused_by : s->paused_by;
-	host_text(lane, gate->host, sizeof gate->host);
-	advise(lane, gate->advice, sizeof gate->advice);
+	words_host(lane, gate->host, sizeof gate->host);
+	words_advice(lane, gate->advice, sizeof gate->advice);
+	snprintf(gate->name, sizeof gate->name, "%s", lane->name);
+	snprintf(gate->error, sizeof gate->error, "%s", lane->error);
+	snprintf(gate->paused_by, sizeof gate->paused_by, "%s", paused_by);
 	*out = (struct traffic_lane){
-		.name = lane->name,
+		.name = gate->name,
 		.host = gate->host,
 		.trouble = lane->trouble,
 		.parked = lane->is_parked,
-		.paused_by = paused_by ? paused_by : "",
+		.paused_by = gate->paused_by,
 		.paused_ms = lane->paused_by ? lane->paused_wall_ms
 			     : s->paused_by  ? s->paused_wall_ms
 					     : 0,
 		.since_ms = lane->since_wall_ms,
 		.retry_ms = lane->trouble ? moment_wall(now_of(gate), lane->retry_boot_ms) : 0,
 		.failures = lane->failures,
-		.error = lane->error,
+		.error = gate->error,
 		.advice = gate->advice,
 		.connections = lane->connecting + lane->ready,
 		.connections_max = lane->host->connections,
@@ -171,7 +142,26 @@ static bool lane_at(void *self, size_t i, struct traffic_lane *out)
 		out->since_ms = s->network.offline_wall_ms;
 		out->retry_ms = moment_wall(now_of(gate), s->network.retry_boot_ms);
 	}
-	return true;
+}
+
+static bool lane_at(void *self, size_t i, struct traffic_lane *out)
+{
+	const struct lane *lane = nth(scheduler_of(self), i);
+
+	if (lane)
+		describe(self, lane, out);
+	return lane != NULL;
+}
+
+static bool lane_named(void *self, const char *name, struct traffic_lane *out)
+{
+	const struct lane *lane = lanes_peek(scheduler_of(self), span_str(name));
+	bool is_there = lane != NULL;
+
+	if (is_there)
+		describe(self, lane, out);
+	lanes_put_back(lane);
+	return is_there;
 }
 
 /* ---------------------------------------------------------------- why */
@@ -248,22 +238,23 @@ static void why_retry(const struct queue_rcpt *rcpt, struct traffic_why *out)
 
 static void why_rate(const struct lane *lane, int64_t token_ms, struct moment now, struct traffic_why *out)
 {
-	char text[300];
+	char place[PLACE_SIZE], text[512];
 
-	snprintf(text, sizeof text, "smarthost \"%s\" has reached its rate of %u messages", lane->name,
-		 lane->host->rate.count);
+	words_place(lane, place, sizeof place);
+	snprintf(text, sizeof text, "%s has reached its rate of %u messages", place, lane->host->rate.count);
 	say(out, TRAFFIC_GATE_RATE, text, "");
 	out->until_ms = moment_wall(now, token_ms);
 }
 
 static void why_lane(const struct scheduler *s, const struct lane *lane, struct moment now, struct traffic_why *out)
 {
-	char text[400], advice[512];
+	char place[PLACE_SIZE], text[512], advice[512];
 
 	name_lane(out, lane);
-	advise(lane, advice, sizeof advice);
+	words_place(lane, place, sizeof place);
+	words_advice(lane, advice, sizeof advice);
 	if (lane->paused_by) {
-		snprintf(text, sizeof text, "smarthost \"%s\" was paused by %s", lane->name, lane->paused_by);
+		snprintf(text, sizeof text, "%s was paused by %.100s", place, lane->paused_by);
 		say(out, TRAFFIC_GATE_PAUSED, text, advice);
 		out->since_ms = lane->paused_wall_ms;
 		return;
@@ -277,11 +268,11 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 		return;
 	}
 	snprintf(text, sizeof text,
-		 lane->is_parked && strstr(lane->error, "not offer AUTH") ? "smarthost \"%s\" takes no password"
-		 : lane->is_parked                                        ? "smarthost \"%s\" refuses the account"
-		 : lane->trouble == TRAFFIC_ACCOUNT ? "the account of smarthost \"%s\" cannot be used just now"
-						    : "smarthost \"%s\" cannot be used just now",
-		 lane->name);
+		 lane->domain || lane->trouble != TRAFFIC_ACCOUNT ? "%s cannot be used just now"
+		 : !lane->is_parked                               ? "the account of %s cannot be used just now"
+		 : strstr(lane->error, "not offer AUTH")          ? "%s takes no password"
+								  : "%s refuses the account",
+		 place);
 	say(out, lane->trouble == TRAFFIC_ACCOUNT ? TRAFFIC_GATE_ACCOUNT : TRAFFIC_GATE_LANE, text, advice);
 	/* The error itself says whether it is the server's word or ours, and which address of the host it is about. */
 	snprintf(out->said, sizeof out->said, "%s", lane->error);
@@ -291,18 +282,36 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 	out->until_ms = lane->retry_boot_ms > now.boot_ms ? moment_wall(now, lane->retry_boot_ms) : 0;
 }
 
-/* The configured lane of the target that will be tried first; a paused one only where all are. */
-static const struct lane *next_lane(const struct scheduler *s, const char *target)
+/* The configured lanes of a target, those with a weight first. */
+struct ways {
+	const struct lane *list[FLOW_LANES];
+	size_t count;
+};
+
+static void add_ways(struct scheduler *s, const char *target, bool with_weight, struct ways *ways)
 {
 	struct span rest = span_str(target), name;
-	const struct lane *best = NULL;
 	uint32_t weight;
 
-	while (route_next(&rest, &name, &weight)) {
-		const struct lane *lane = lanes_find(&s->lanes, name);
+	while (ways->count < FLOW_LANES && route_next(&rest, &name, &weight)) {
+		const struct lane *lane = (weight > 0) == with_weight ? lanes_peek(s, name) : NULL;
 
-		if (!lane || !lane->host)
-			continue;
+		if (lane)
+			ways->list[ways->count++] = lane;
+	}
+}
+
+/* The first that takes mail; else the one that will be tried first, a paused one only where all are; NULL: none. */
+static const struct lane *best_way(const struct scheduler *s, const struct ways *ways)
+{
+	const struct lane *best = NULL;
+
+	for (size_t i = 0; i < ways->count; i++)
+		if (lineup_takes_mail(s, ways->list[i]))
+			return ways->list[i];
+	for (size_t i = 0; i < ways->count; i++) {
+		const struct lane *lane = ways->list[i];
+
 		if (!best || (best->paused_by && !lane->paused_by) ||
 		    (!best->paused_by == !lane->paused_by && lane->retry_boot_ms < best->retry_boot_ms))
 			best = lane;
@@ -311,54 +320,72 @@ static const struct lane *next_lane(const struct scheduler *s, const char *targe
 }
 
 /* The lane is well. */
-static void why_line(const struct lane *lane, struct traffic_why *out)
+static void why_line(const struct scheduler *s, const struct lane *lane, struct traffic_why *out)
 {
-	char host[300], text[512];
+	char place[PLACE_SIZE], host[PLACE_SIZE], text[1024];
+	bool is_line = lane->jobs > 0;
 
-	host_text(lane, host, sizeof host);
+	words_place(lane, place, sizeof place);
+	words_host(lane, host, sizeof host);
 	if (!lane->ready && lane->connecting && lane->host->secret_command)
 		snprintf(
 			text, sizeof text,
-			"smarthost \"%s\" (%s) is being connected to: its secret_command still runs, or the host has not "
-			"answered yet",
-			lane->name, host);
+			"%s (%s) is being connected to: its secret_command still runs, or the host has not answered yet",
+			place, host);
+	else if (!lane->ready && lane->connecting && lane->domain)
+		snprintf(text, sizeof text, "%s is being looked for or connected to, and has not answered yet", place);
 	else if (!lane->ready && lane->connecting)
-		snprintf(text, sizeof text, "smarthost \"%s\" (%s) is being connected to and has not answered yet",
-			 lane->name, host);
+		snprintf(text, sizeof text, "%s (%s) is being connected to and has not answered yet", place, host);
 	else if (lane->jobs)
-		snprintf(text, sizeof text, "smarthost \"%s\" is busy with mail that was before it", lane->name);
+		snprintf(text, sizeof text, "%s is busy with mail that was before it", place);
+	else if (lane->domain && !list_is_empty(&lane->slot_node))
+		is_line = snprintf(text, sizeof text, "it waits for one of the %d connections to all domains",
+				   LANES_MX_CONNECTIONS) > 0;
+	else if (!lane->agenda && lanes_is_full(&s->lanes))
+		is_line = snprintf(text, sizeof text, "mail for %d other domains is before it", LANES_MX_MAX) > 0;
 	else
-		snprintf(text, sizeof text, "it is next in line for smarthost \"%s\"", lane->name);
-	say(out, lane->jobs ? TRAFFIC_GATE_LINE : TRAFFIC_GATE_NONE, text, "");
+		snprintf(text, sizeof text, "it is next in line for %s", place);
+	say(out, is_line ? TRAFFIC_GATE_LINE : TRAFFIC_GATE_NONE, text, "");
+}
+
+static void why_pause(const struct scheduler *s, struct traffic_why *out)
+{
+	char text[300];
+
+	snprintf(text, sizeof text, "all delivery was paused by %s", s->paused_by);
+	say(out, TRAFFIC_GATE_PAUSED, text, "sendoff resume lets everything go on");
+	out->since_ms = s->paused_wall_ms;
 }
 
 static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct traffic_why *out)
 {
 	struct scheduler *s = scheduler_of(gate);
-	struct lane *lane = scheduler_choice(s, rcpt->flow.target);
-	const struct lane *next = next_lane(s, rcpt->flow.target);
 	struct moment now = now_of(gate);
-	char text[300];
+	struct ways ways = { .count = 0 };
+	const struct lane *lane;
 	int64_t token_ms;
 
-	if (!next) {
+	add_ways(s, rcpt->flow.target, true, &ways);
+	add_ways(s, rcpt->flow.target, false, &ways);
+	lane = best_way(s, &ways);
+	if (!lane) {
 		say(out, TRAFFIC_GATE_ROUTE,
 		    rcpt->flow.target[0] ? "the smart host it was routed to is no longer configured"
 					 : "no route of the configuration fits its sender and recipient",
 		    "add a route and reload: mail that waits follows it at once");
 	} else if (s->paused_by) {
-		snprintf(text, sizeof text, "all delivery was paused by %s", s->paused_by);
-		say(out, TRAFFIC_GATE_PAUSED, text, "sendoff resume lets everything go on");
-		out->since_ms = s->paused_wall_ms;
-	} else if (!lane) {
-		why_lane(s, next, now, out);
+		why_pause(s, out);
+	} else if (!lineup_takes_mail(s, lane)) {
+		why_lane(s, lane, now, out);
 	} else if ((token_ms = lane_token_ms(lane, now))) {
 		name_lane(out, lane);
 		why_rate(lane, token_ms, now, out);
 	} else {
 		name_lane(out, lane);
-		why_line(lane, out);
+		why_line(s, lane, out);
 	}
+	for (size_t i = 0; i < ways.count; i++)
+		lanes_put_back(ways.list[i]);
 }
 
 static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
@@ -448,6 +475,7 @@ void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int6
 		.self = gate,
 		.summary = summary,
 		.lane = lane_at,
+		.lane_named = lane_named,
 		.why = why,
 		.is_sending = is_sending,
 		.wake = wake,

@@ -10,14 +10,15 @@
 #include "delivery/bounce.h"
 #include "delivery/pool.h"
 #include "delivery/settle.h"
+#include "route.h"
 #include "traffic.h"
 
 struct gate {
 	struct pool *pool;
 	struct bounce *bounce;
 	int64_t started_wall_ms;
-	char host[512]; /* text handed out with a lane */
-	char advice[512];
+	/* Texts handed out with a lane. */
+	char name[ROUTE_LANE_SIZE], host[512], error[LANE_ERROR_MAX], advice[512], paused_by[256];
 	struct traffic traffic;
 };
 

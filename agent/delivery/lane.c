@@ -396,14 +396,19 @@ void lane_resume(struct lane *lane)
 	lane_wake(lane);
 }
 
+static double tokens_at(const struct lane *lane, struct moment now)
+{
+	const struct lane_bucket *b = &lane->bucket;
+	const struct config_rate *rate = &lane->host->rate;
+	double tokens = b->tokens + (double)(now.boot_ms - b->at_boot_ms) * rate->count / (double)rate->per_ms;
+
+	return tokens > rate->count ? rate->count : tokens;
+}
+
 static void fill(struct lane *lane, struct moment now)
 {
-	struct lane_bucket *b = &lane->bucket;
-	const struct config_rate *rate = &lane->host->rate;
-	double gained = (double)(now.boot_ms - b->at_boot_ms) * rate->count / (double)rate->per_ms;
-
-	b->tokens = b->tokens + gained > rate->count ? rate->count : b->tokens + gained;
-	b->at_boot_ms = now.boot_ms;
+	lane->bucket.tokens = tokens_at(lane, now);
+	lane->bucket.at_boot_ms = now.boot_ms;
 }
 
 bool lane_has_rate(const struct lane *lane)
@@ -424,16 +429,17 @@ bool lane_take_token(struct lane *lane, struct moment now)
 	return true;
 }
 
-int64_t lane_token_ms(struct lane *lane, struct moment now)
+int64_t lane_token_ms(const struct lane *lane, struct moment now)
 {
 	const struct config_rate *rate = lane->host ? &lane->host->rate : NULL;
+	double tokens;
 
 	if (!lane_has_rate(lane))
 		return 0;
-	fill(lane, now);
-	if (lane->bucket.tokens >= 1)
+	tokens = tokens_at(lane, now);
+	if (tokens >= 1)
 		return 0;
-	return now.boot_ms + (int64_t)((1 - lane->bucket.tokens) * (double)rate->per_ms / rate->count) + 1;
+	return now.boot_ms + (int64_t)((1 - tokens) * (double)rate->per_ms / rate->count) + 1;
 }
 
 size_t lane_bucket_print(const struct lane *lane, struct moment now, char out[LANE_BUCKET_SIZE])

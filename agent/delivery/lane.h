@@ -150,7 +150,7 @@ void lane_resume(struct lane *lane);
 bool lane_take_token(struct lane *lane, struct moment now);
 bool lane_has_rate(const struct lane *lane);
 /* Boot time when there will be one; 0: there is one now. */
-int64_t lane_token_ms(struct lane *lane, struct moment now);
+int64_t lane_token_ms(const struct lane *lane, struct moment now);
 /* Kept across restarts as text, "tokens wall-ms". */
 enum { LANE_BUCKET_SIZE = 64 };
 size_t lane_bucket_print(const struct lane *lane, struct moment now, char out[LANE_BUCKET_SIZE]);
