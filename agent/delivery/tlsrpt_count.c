@@ -181,6 +181,19 @@ static struct tlsreport_policy *make_policy(struct tlsrpt_count *count, const st
 	return p;
 }
 
+/* Room for one more policy, when a place is kept for each kind that is not there yet. */
+static bool has_place(const struct tlsrpt_count *count, enum tlsreport_type type)
+{
+	bool has[TLSREPORT_TYPES] = { false };
+	size_t kept = 0;
+
+	for (size_t i = 0; i < count->policy_count; i++)
+		has[count->policies[i]->type] = true;
+	for (int i = 0; i < TLSREPORT_TYPES; i++)
+		kept += !has[i] && i != (int)type;
+	return count->policy_count + kept < TLSREPORT_POLICIES;
+}
+
 /* The policy that was in force; when a domain changes its policy all day long, the last one of its kind. */
 static struct tlsreport_policy *policy_of(struct tlsrpt_count *count, const struct tlsrpt_session *s)
 {
@@ -194,8 +207,7 @@ static struct tlsreport_policy *policy_of(struct tlsrpt_count *count, const stru
 		if (count->policies[i]->type == w.type)
 			alike = count->policies[i];
 	}
-	/* One place is kept free for a kind that is not there yet. */
-	if (!found && count->policy_count < (alike ? TLSREPORT_POLICIES - 2 : TLSREPORT_POLICIES))
+	if (!found && has_place(count, w.type))
 		found = make_policy(count, &w);
 	buf_fini(&w.text);
 	return found ? found : alike;
