@@ -251,9 +251,9 @@ static int check_taken(const struct cli *cli)
 		return cli_fail(EX_USAGE, "%s takes no --file, --password-stdin or --hash-stdin", cli->verb->name);
 	if (cli->day && !(takes & VERBS_DAY))
 		return cli_fail(EX_USAGE, "%s takes no --day", cli->verb->name);
-	if ((takes & VERBS_EXPLAIN) && chooses_messages(cli->said))
+	if ((takes & (VERBS_EXPLAIN | VERBS_ENDS)) && chooses_messages(cli->said))
 		return cli_fail(EX_USAGE, "%s takes no filter but --from and --to", cli->verb->name);
-	if (json_object_size(cli->said) && !(takes & (VERBS_FILTER | VERBS_EXPLAIN)))
+	if (json_object_size(cli->said) && !(takes & (VERBS_FILTER | VERBS_EXPLAIN | VERBS_ENDS)))
 		return cli_fail(EX_USAGE, "%s takes no filter", cli->verb->name);
 	return 0;
 }

@@ -13,6 +13,7 @@
 #include "verb_list.h"
 #include "verb_show.h"
 #include "verb_status.h"
+#include "verb_test.h"
 #include "verb_tlsrpt.h"
 #include "verb_user.h"
 
@@ -57,6 +58,11 @@ static const struct verbs_row rows[] = {
 	  "  --listener NAME        at this listener; default: the first that suits\n"
 	  "Nothing is sent.\n",
 	  VERBS_EXPLAIN, 0, 0, verb_explain_run },
+	{ "test", "SMARTHOST|DOMAIN", "walk to a smart host, or to a domain's MX, and say what came of each step",
+	  "  --to ADDRESS           go as far as asking whether it takes mail for this recipient\n"
+	  "  --from ADDRESS         from this sender; default: none (<>)\n"
+	  "No mail is sent. Exit status 0: mail can go this way; 75: it cannot just now.\n",
+	  VERBS_ENDS, 1, 1, verb_test_run },
 	{ "tlsrpt", "[--day DAY] [DOMAIN]", "what became of TLS towards domains, as told to those that ask (RFC 8460)",
 	  "  --day DAY              2026-11-24, today or yesterday, in UTC; default: yesterday\n"
 	  "With --json each domain's report as it would be sent.\n",

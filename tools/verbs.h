@@ -18,6 +18,7 @@ enum {
 	VERBS_EXPLAIN = 1 << 4, /* --from, --to, --user, --uid, --listener and --host */
 	VERBS_USER = 1 << 5,    /* --file, --password-stdin and --hash-stdin */
 	VERBS_DAY = 1 << 7,     /* --day */
+	VERBS_ENDS = 1 << 6,    /* --from and --to */
 };
 
 struct verbs_row {

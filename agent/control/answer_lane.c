@@ -14,7 +14,7 @@ static const char *name_of(const struct client *client, char out[32])
 
 static enum client_step finish(struct client *client, bool is_known)
 {
-	char text[256];
+	char text[400];
 
 	if (!is_known) {
 		snprintf(text, sizeof text, "no smart host \"%s\" is configured - `sendoff status` lists them",

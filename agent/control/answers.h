@@ -17,6 +17,7 @@ extern const struct client_verb answer_history_verb;
 extern const struct client_verb answer_show_verb, answer_show_why_verb;
 extern const struct client_verb answer_cat_verb;
 extern const struct client_verb answer_explain_verb;
+extern const struct client_verb answer_test_verb;
 extern const struct client_verb answer_change_flush_verb, answer_change_hold_verb, answer_change_release_verb,
 	answer_change_remove_verb;
 extern const struct client_verb answer_lane_pause_verb, answer_lane_resume_verb;

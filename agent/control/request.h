@@ -21,7 +21,7 @@ struct request {
 	char verb[24];
 	struct filter filter;
 	uint64_t id;    /* 0: not said */
-	char lane[128]; /* "": not said */
+	char lane[300]; /* "": not said; for test also a domain */
 	bool dry_run;
 	bool close;         /* drain: no new mail meanwhile */
 	int64_t timeout_ms; /* drain; 0: none */

@@ -394,6 +394,7 @@ void delivery_free(struct delivery *d)
 	loop_timer_stop(&d->timer);
 	loop_task_stop(&d->task);
 	queue_view_end(d->queue);
+	gate_fini(&d->gate);
 	bounce_fini(&d->bounce);
 	pool_fini(&d->pool);
 	mtasts_free(d->pool.mtasts);

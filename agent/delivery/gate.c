@@ -208,7 +208,8 @@ static bool why_message(const struct queue_envelope *envelope, const struct queu
 		return true;
 	}
 	if (envelope->flags & QUEUE_HELD && envelope->flags & QUEUE_KEPT) {
-		say(out, TRAFFIC_GATE_HELD, "it is a report that nobody could be given; it is kept until somebody reads it",
+		say(out, TRAFFIC_GATE_HELD,
+		    "it is a report that nobody could be given; it is kept until somebody reads it",
 		    "read it with sendoff cat, then sendoff remove; with postmaster = \"…\" such reports go there");
 		out->since_ms = rcpt->last_ms;
 		snprintf(out->said, sizeof out->said, "%s", rcpt->reply);
@@ -468,6 +469,24 @@ static bool resume_lane(void *self, const char *name)
 	return true;
 }
 
+static struct traffic_walk *start_walk(void *self, const struct traffic_walk_setup *setup, char *why, size_t why_size)
+{
+	struct gate *gate = self;
+
+	return journey_start(&gate->journeys, setup, why, why_size);
+}
+
+static void cancel_walk(void *self, struct traffic_walk *walk)
+{
+	(void)self;
+	journey_cancel(walk);
+}
+
+void gate_fini(struct gate *gate)
+{
+	journey_fini(&gate->journeys);
+}
+
 void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int64_t wall_ms)
 {
 	*gate = (struct gate){ .pool = pool, .bounce = bounce, .started_wall_ms = wall_ms };
@@ -481,5 +500,8 @@ void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int6
 		.wake = wake,
 		.pause = pause_lane,
 		.resume = resume_lane,
+		.walk = start_walk,
+		.walk_cancel = cancel_walk,
 	};
+	journey_init(&gate->journeys, pool);
 }

@@ -387,6 +387,11 @@ void client_quit(struct client *c, int64_t now_ms)
 
 /* ---------------------------------------------------------------- names */
 
+enum client_phase client_phase(struct client *c)
+{
+	return client_state_phase(c);
+}
+
 const char *client_phase_name(enum client_phase phase)
 {
 	static const char *const names[] = {

@@ -105,7 +105,10 @@ struct client_message {
 	uint64_t size_bytes;
 	const struct client_rcpt *rcpts;
 	size_t rcpt_count; /* 1 or more */
-	void *cookie;      /* the caller's */
+	/* Goes as far as RCPT and no further: nobody gets anything. A recipient that was accepted is UNTRIED, with the reply
+	 * that accepted it. */
+	bool only_ask;
+	void *cookie; /* the caller's */
 };
 
 enum client_phase {
@@ -230,6 +233,8 @@ void client_body_abort(struct client *c, int64_t now_ms);
 /* No more messages: QUIT when the open ones are finished. */
 void client_quit(struct client *c, int64_t now_ms);
 
+/* What the session waits for just now. */
+enum client_phase client_phase(struct client *c);
 const struct client_peer *client_peer(const struct client *c);
 const char *client_phase_name(enum client_phase phase);       /* "EHLO", "RCPT", "final dot", … */
 const char *client_outcome_name(enum client_outcome outcome); /* "delivered", … */

@@ -193,7 +193,7 @@ bool transaction_write(struct transaction *t, const struct ehlo *offer, int64_t 
 	bool ok;
 
 	assert(t->state == TRANSACTION_QUEUED || t->state == TRANSACTION_ENVELOPE);
-	if (number > number_data(t) || (t->is_chunked && number == number_data(t)))
+	if (number > number_data(t) || ((t->is_chunked || t->message->only_ask) && number == number_data(t)))
 		return false;
 	if (number == NUMBER_RSET)
 		ok = buf_append_str(out, "RSET\r\n");
@@ -213,7 +213,7 @@ bool transaction_is_hopeless(const struct transaction *t)
 {
 	if (t->state != TRANSACTION_ENVELOPE || t->answered != t->sent || t->sent > number_data(t))
 		return false;
-	return t->mail_refused || (t->sent == number_data(t) && t->accepted == 0);
+	return t->mail_refused || (t->sent == number_data(t) && (t->accepted == 0 || t->message->only_ask));
 }
 
 /* All replies up to DATA are in: those who were too many know now whether somebody else was taken. */
@@ -274,6 +274,8 @@ static void to_rcpt(struct transaction *t, size_t i, enum verdict verdict, const
 
 	if (verdict == VERDICT_OK) {
 		t->accepted++;
+		if (t->message->only_ask)
+			decide(rcpt, CLIENT_UNTRIED, CLIENT_AT_RCPT, keep(t, reply));
 	} else if (verdict == VERDICT_TOO_MANY) {
 		rcpt->is_too_many = true;
 		rcpt->reply = keep(t, reply);
@@ -294,7 +296,7 @@ static void to_data(struct transaction *t, enum verdict verdict, const struct re
 /* Where no DATA asks for the body, it may follow when all recipients are answered. */
 static void to_last_rcpt(struct transaction *t)
 {
-	if (!t->is_chunked || t->answered != number_data(t) || t->accepted == 0)
+	if (!t->is_chunked || t->message->only_ask || t->answered != number_data(t) || t->accepted == 0)
 		return;
 	end_envelope(t);
 	t->state = TRANSACTION_BODY;
