@@ -81,8 +81,10 @@ static void add_string(struct wanted *w, struct span line)
 {
 	struct buf clean;
 
+	if (line.len && line.data[line.len - 1] == '\r')
+		line.len--;
 	buf_init(&clean, STRING_MAX);
-	text_clean(&clean, line, STRING_MAX);
+	text_clean(&clean, span_trim(line), STRING_MAX);
 	if (clean.len && w->text.len + clean.len + 1 <= STRINGS_MAX) {
 		buf_append_span(&w->text, buf_span(&clean));
 		buf_append_char(&w->text, '\n');
