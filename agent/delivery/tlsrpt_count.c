@@ -79,14 +79,15 @@ static bool is_about_dane(const char *failure)
 
 static void add_string(struct wanted *w, struct span line)
 {
+	struct span text;
 	struct buf clean;
 
-	if (line.len && line.data[line.len - 1] == '\r')
-		line.len--;
 	buf_init(&clean, STRING_MAX);
-	text_clean(&clean, span_trim(line), STRING_MAX);
-	if (clean.len && w->text.len + clean.len + 1 <= STRINGS_MAX) {
-		buf_append_span(&w->text, buf_span(&clean));
+	text_clean(&clean, line, STRING_MAX);
+	/* The CR of a line's end has become a blank. */
+	text = span_trim(buf_span(&clean));
+	if (text.len && w->text.len + text.len + 1 <= STRINGS_MAX) {
+		buf_append_span(&w->text, text);
 		buf_append_char(&w->text, '\n');
 	}
 	buf_fini(&clean);
