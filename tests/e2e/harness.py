@@ -126,7 +126,7 @@ class Sink:
         port_file.unlink(missing_ok=True)
         argv = [BUILD / "sendoff", "sink", "--listen", f"{self.address}:{self.port}", "--port-file", port_file,
                 "--maildir", self.maildir, "--tls", self.tls]
-        if self.tls != "none":
+        if self.tls != "none" and "--certificate" not in self.options:
             argv += ["--write-ca", self.ca]
         if self.auth:
             argv += ["--auth", self.auth]

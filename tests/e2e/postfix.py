@@ -51,8 +51,9 @@ class Postfix:
             self.ca, cert, key = make_certificate(self.dir / "tls")
         if mx:
             settings = {"smtpd_tls_security_level": "may", "smtpd_sasl_auth_enable": "no",
-                        "smtpd_recipient_restrictions": "permit", "smtpd_relay_restrictions": "permit",
-                        "virtual_mailbox_domains": "static:all", **settings}
+                        "smtpd_recipient_restrictions": "reject_unauth_destination",
+                        "smtpd_relay_restrictions": "reject_unauth_destination",
+                        "virtual_mailbox_domains": "static:all", "smtpd_tls_received_header": "yes", **settings}
         owner = pwd.getpwnam("postfix")
         os.chown(self.dir / "data", owner.pw_uid, owner.pw_gid)
         os.chown(self.dir / "mail", owner.pw_uid, owner.pw_gid)
@@ -64,7 +65,7 @@ class Postfix:
             f"pwcheck_method: auxprop\nauxprop_plugin: sasldb\nsasldb_path: {self.database}\nmech_list: PLAIN LOGIN\n")
         main = {
             "compatibility_level": "3.6", "myhostname": "postfix.example.org", "mydestination": "",
-            "inet_interfaces": address, "inet_protocols": "ipv4", "mynetworks": "",
+            "inet_interfaces": "127.0.0.1", "inet_protocols": "ipv4", "mynetworks": "",
             "queue_directory": self.dir / "spool", "data_directory": self.dir / "data",
             "virtual_mailbox_domains": "example.net", "virtual_mailbox_base": self.dir / "mail",
             "virtual_mailbox_maps": "static:all/", "virtual_uid_maps": f"static:{owner.pw_uid}",
