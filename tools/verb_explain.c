@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "look.h"
 #include "talk.h"
+#include "verb_test.h"
 
 enum { CELL_SIZE = 2048, STEP_WIDTH = 10 };
 
@@ -129,6 +130,15 @@ static void show_lane(struct explain *e, const json_t *row)
 	printf("%s\n", look_colour(e->cli, LOOK_PLAIN));
 }
 
+/* Steps follow: what DNS and policies say of it now. */
+static void show_look(const struct explain *e, const json_t *row)
+{
+	char cell[CELL_SIZE];
+
+	printf("\n%s%s%s  as it is now\n", look_colour(e->cli, LOOK_BOLD),
+	       look_text(talk_text(row, "lane"), 0, cell, sizeof cell), look_colour(e->cli, LOOK_PLAIN));
+}
+
 static void on_row(void *arg, const json_t *row)
 {
 	struct explain *e = arg;
@@ -143,6 +153,11 @@ static void on_row(void *arg, const json_t *row)
 		show_way(e, row);
 	else if (talk_is(row, "lane"))
 		show_lane(e, row);
+	else if (talk_is(row, "look"))
+		show_look(e, row);
+	else if (talk_is(row, "step") && strcmp(talk_text(row, "what"), "result") != 0)
+		verb_test_step(e->cli, row);
+	fflush(stdout);
 }
 
 static void add(json_t *request, const char *key, const char *value)

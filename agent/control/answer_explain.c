@@ -9,6 +9,7 @@
 #include "base/text.h"
 #include "control/answers.h"
 #include "control/fields.h"
+#include "control/looks.h"
 #include "control/ways.h"
 #include "envelope.h"
 #include "identity.h"
@@ -29,6 +30,8 @@ struct explain {
 	const char **targets; /* of the recipients told so far; the text is in the arena */
 	bool is_begun, is_taken;
 	size_t rcpt, lane; /* the next ones to tell */
+	bool has_chosen;
+	struct looks looks;
 };
 
 /* ---------------------------------------------------------------- rows */
@@ -332,6 +335,15 @@ static void tell_rcpt(struct client *client, struct explain *e, const struct env
 	tell_ways(client, e, rcpt);
 }
 
+/* What DNS and policies say of the ways. */
+static void choose_looks(struct client *client, struct explain *e)
+{
+	looks_init(&e->looks, client, &e->arena);
+	for (size_t i = 0; i < e->rcpt; i++)
+		if (i == 0 || e->targets[i] != e->targets[i - 1])
+			looks_add(&e->looks, e->config, e->targets[i]);
+}
+
 static bool is_on_the_way(const struct explain *e, const char *lane)
 {
 	for (size_t i = 0; i < e->rcpt; i++)
@@ -403,6 +415,11 @@ static enum client_step step(struct client *client, int *budget)
 			e->lane++;
 			if (is_on_the_way(e, lane.name))
 				client_say(client, fields_lane(&lane));
+		} else if (!e->has_chosen) {
+			choose_looks(client, e);
+			e->has_chosen = true;
+		} else if (!looks_say(&e->looks)) {
+			return CLIENT_WAIT;
 		} else {
 			return client_done(client, json_pack("{s:b}", "accepted", e->is_taken));
 		}
@@ -414,6 +431,7 @@ static void stop(struct client *client)
 {
 	struct explain *e = client->state;
 
+	looks_fini(&e->looks);
 	aliases_unref(e->aliases);
 	mem_free(e->targets);
 	mem_arena_fini(&e->arena);

@@ -152,6 +152,17 @@ static void on_ready(struct traffic_walk *walk)
 	client_message(walk->client, &walk->message, now_of(walk));
 }
 
+/* For the story at the end. */
+static void note(struct traffic_walk *walk, enum client_phase phase, const char *text)
+{
+	struct buf note;
+
+	buf_init(&note, 2048);
+	buf_printf(&note, "%s: %s: %.1000s", walk->peer, client_phase_name(phase), text);
+	approach_note(walk->approach, buf_cstr(&note));
+	buf_fini(&note);
+}
+
 static void on_result(struct traffic_walk *walk, const struct client_result *r)
 {
 	bool is_taken = r->outcome == CLIENT_UNTRIED && r->reply.code / 100 == 2;
@@ -159,7 +170,13 @@ static void on_result(struct traffic_walk *walk, const struct client_result *r)
 
 	buf_init(&text, 1024);
 	reply_print(&r->reply, &text);
+	if (r->phase == CLIENT_AT_RCPT) {
+		walk->phase = CLIENT_AT_MAIL;
+		tell_phase(walk, TRAFFIC_STEP_WELL, "the sender is accepted", "");
+	}
 	walk->phase = r->phase;
+	if (!is_taken)
+		note(walk, r->phase, buf_cstr(&text));
 	tell_phase(walk, is_taken ? TRAFFIC_STEP_WELL : TRAFFIC_STEP_FAILED, buf_cstr(&text),
 		   is_taken ? "" : journey_words_refusal(r));
 	buf_fini(&text);
@@ -180,18 +197,15 @@ static bool may_try_next(struct traffic_walk *walk, const struct client_failure 
 
 static void on_failed(struct traffic_walk *walk, const struct client_failure *failure)
 {
-	struct buf text, note;
+	struct buf text;
 
 	buf_init(&text, 2048);
-	buf_init(&note, 2048);
 	reply_print(&failure->reply, &text);
 	walk->phase = failure->phase;
 	walk->tries_next = may_try_next(walk, failure);
 	tell_phase(walk, walk->is_well ? TRAFFIC_STEP_NOTE : TRAFFIC_STEP_FAILED, buf_cstr(&text),
 		   journey_words_failure(walk->host, failure));
-	buf_printf(&note, "%s: %s: %s", walk->peer, client_phase_name(failure->phase), buf_cstr(&text));
-	approach_note(walk->approach, buf_cstr(&note));
-	buf_fini(&note);
+	note(walk, failure->phase, buf_cstr(&text));
 	buf_fini(&text);
 }
 
@@ -206,7 +220,7 @@ static void watch_phase(struct traffic_walk *walk)
 	buf_init(&text, 2048);
 	/* What ends before its time is told of when the engine says why. */
 	if (phase != CLIENT_AT_QUIT && walk->phase != CLIENT_AT_TLS && walk->phase != CLIENT_AT_CONNECT &&
-	    walk->phase <= CLIENT_AT_MAIL && walk->phase != CLIENT_AT_IDLE) {
+	    walk->phase < CLIENT_AT_IDLE) {
 		journey_words_phase(walk->phase, client_peer(walk->client), &text);
 		tell_phase(walk, TRAFFIC_STEP_WELL, buf_cstr(&text), "");
 	}
@@ -429,8 +443,8 @@ struct traffic_walk *journey_start(struct journey_set *set, const struct traffic
 {
 	struct traffic_walk *walk;
 
-	if (set->count >= JOURNEY_MAX) {
-		snprintf(why, why_size, "%d tests are under way already - try again in a while", JOURNEY_MAX);
+	if (set->count >= (setup->only_look ? JOURNEY_LOOKS_MAX : JOURNEY_MAX)) {
+		snprintf(why, why_size, "too many tests are under way already - try again in a while");
 		return NULL;
 	}
 	walk = MEM_NEW(struct traffic_walk);

@@ -17,7 +17,10 @@
 #include "delivery/pool.h"
 #include "traffic.h"
 
-enum { JOURNEY_MAX = 16 };
+enum {
+	JOURNEY_MAX = 16,
+	JOURNEY_LOOKS_MAX = 8, /* what anybody may ask for leaves room for administrators */
+};
 
 struct journey_set {
 	const struct pool *pool;

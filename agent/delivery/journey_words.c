@@ -141,10 +141,10 @@ void journey_words_phase(enum client_phase phase, const struct client_peer *peer
 	case CLIENT_AT_AUTH:
 		buf_printf(out, "logged in%s%s", peer->auth_used ? " by " : "", peer->auth_used ? peer->auth_used : "");
 		break;
-	case CLIENT_AT_MAIL: buf_append_str(out, "the sender is accepted"); break;
 	case CLIENT_AT_CONNECT:
 	case CLIENT_AT_TLS:
 	case CLIENT_AT_IDLE:
+	case CLIENT_AT_MAIL:
 	case CLIENT_AT_RCPT:
 	case CLIENT_AT_DATA:
 	case CLIENT_AT_BODY:
