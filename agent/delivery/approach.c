@@ -105,6 +105,7 @@ void approach_end(struct approach *a, enum approach_end how, const char *status,
 		.end = how,
 		.by_dns = a->by_dns,
 		.by_host = a->by_host,
+		.is_refused = how == APPROACH_NO_SECRET && a->setup.account.refused,
 		.fd = -1,
 		.status = status,
 		.text = text,
@@ -293,7 +294,15 @@ static void got_secret(void *arg, struct span secret, const char *why)
 	}
 	a->secret = mem_dup(secret.data, secret.len);
 	a->secret_len = secret.len;
-	find_hosts(a);
+	if (a->setup.account.refused)
+		approach_dial(a, true);
+	else
+		find_hosts(a);
+}
+
+static void fetch_secret(struct approach *a)
+{
+	a->account = account_fetch(&a->setup.account, a->setup.host, got_secret, a);
 }
 
 struct span approach_secret(const struct approach *a)
@@ -306,6 +315,24 @@ void approach_forget_secret(struct approach *a)
 	mem_wipe_free(a->secret, a->secret_len);
 	a->secret = NULL;
 	a->secret_len = 0;
+}
+
+bool approach_refuse(struct approach *a, const char *text)
+{
+	if (a->setup.account.refused || !a->secret || !account_is_renewable(a->setup.host))
+		return false;
+	account_refuse(&a->refused, approach_secret(a), text);
+	a->setup.account.refused = &a->refused;
+	return true;
+}
+
+void approach_renew(struct approach *a)
+{
+	assert(a->setup.account.refused && !a->account);
+	approach_forget_secret(a);
+	work(a);
+	approach_begin(a);
+	fetch_secret(a);
 }
 
 /* ---------------------------------------------------------------- what the caller asks */
@@ -385,8 +412,8 @@ struct approach *approach_new(const struct approach_setup *setup,
 		a->setup.prefer = keep(a, setup->prefer);
 	work(a);
 	approach_begin(a);
-	if (setup->host->user && setup->host->auth && !setup->only_look)
-		a->account = account_fetch(&setup->account, setup->host, got_secret, a);
+	if (account_wants_secret(setup->host) && !setup->only_look)
+		fetch_secret(a);
 	else
 		find_hosts(a);
 	return a;

@@ -50,8 +50,9 @@ enum approach_end {
 
 struct approach_result {
 	enum approach_end end;
-	bool by_dns;  /* a resolver gave a real answer */
-	bool by_host; /* the network gave one: a connection, or a refusal */
+	bool by_dns;     /* a resolver gave a real answer */
+	bool by_host;    /* the network gave one: a connection, or a refusal */
+	bool is_refused; /* NO_SECRET: the server refused the only one there is */
 	int fd;
 	const char *status; /* NEVER: "5.1.10" … */
 	const char *text;   /* for people: what became of each host */
@@ -105,6 +106,10 @@ void approach_free(struct approach *approach); /* NULL is fine */
 
 struct span approach_secret(const struct approach *approach); /* empty: none */
 void approach_forget_secret(struct approach *approach);
+/* The server refused it, with these words. True, once: it is a token of which another one may be had, by approach_renew(),
+ * which fetches it and connects to the same address again; `done` comes again. */
+bool approach_refuse(struct approach *approach, const char *text);
+void approach_renew(struct approach *approach);
 
 /* ---- of the connection that was handed out; valid until approach_next() */
 

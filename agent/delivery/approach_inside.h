@@ -38,6 +38,7 @@ struct approach {
 
 	char *secret;
 	size_t secret_len;
+	struct account_refused refused; /* with setup.account.refused */
 
 	struct mem_arena arena;
 	struct target_host hosts[TARGET_HOSTS];

@@ -26,9 +26,9 @@ void hop_place(struct hop *hop, enum hop_place where)
 
 /* ---------------------------------------------------------------- going wrong before there is an engine */
 
-static void lane_trouble(struct hop *hop, enum traffic_trouble trouble, const char *text)
+static void lane_trouble(struct hop *hop, enum traffic_trouble trouble, const struct approach_result *r)
 {
-	struct lane_failure failure = { .trouble = trouble, .text = text };
+	struct lane_failure failure = { .trouble = trouble, .is_parked = r->is_refused, .text = r->text };
 
 	trouble_failed(hop->pool, hop->lane, &failure, hop->is_ready, hop_now(hop));
 	hop_free(hop);
@@ -53,12 +53,12 @@ static void approached(void *arg, const struct approach_result *r)
 		trouble_reached(hop->pool, hop->lane, false, now);
 	switch (r->end) {
 	case APPROACH_OK: hop_session_start(hop, r->fd); break;
-	case APPROACH_NO_SECRET: lane_trouble(hop, TRAFFIC_ACCOUNT, r->text); break;
+	case APPROACH_NO_SECRET: lane_trouble(hop, TRAFFIC_ACCOUNT, r); break;
 	case APPROACH_NEVER: hop_never_begin(hop, r->status, r->text); break;
 	case APPROACH_NO_HOST:
 	case APPROACH_REFUSED:
 	case APPROACH_LOOKED:
-	case APPROACH_LOCAL: lane_trouble(hop, TRAFFIC_LANE, r->text); break;
+	case APPROACH_LOCAL: lane_trouble(hop, TRAFFIC_LANE, r); break;
 	case APPROACH_SILENT: no_network(hop, true, r->text); break;
 	case APPROACH_OFFLINE: no_network(hop, false, r->text); break;
 	}

@@ -49,6 +49,7 @@ struct hop {
 	bool is_late;                     /* the engine's deadline has passed */
 	bool is_retired;                  /* no more messages */
 	bool tries_next;                  /* another address instead of giving up */
+	bool renews;                      /* the same one again, with another token */
 	bool without_tls;                 /* the same one again, in clear: opportunistic TLS failed there */
 	uint32_t messages;                /* given to it */
 	char peer[600];                   /* "mx1.example.org [192.0.2.1]", "mx1.example.org via 127.0.0.1:9050" */

@@ -84,6 +84,13 @@ static void turn_to_other_family(struct hop *hop, const struct client_failure *f
 		approach_avoid(hop->approach, hop->family);
 }
 
+/* A token may have been withdrawn before its time; the command that gives it may know of another one by now. */
+static bool may_renew(struct hop *hop, const struct client_failure *f, const char *text)
+{
+	return f->object == CLIENT_PARKED && f->phase == CLIENT_AT_AUTH && f->reply.code == 535 && !hop->is_retired &&
+	       approach_refuse(hop->approach, text);
+}
+
 static void on_failed(struct hop *hop, const struct client_action *action)
 {
 	const struct client_failure *f = &action->failure;
@@ -106,7 +113,11 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 		approach_note(hop->approach, failure.text);
 		failure.text = hop->tries_next ? failure.text : approach_story(hop->approach);
 	}
-	if (hop->tries_next)
+	hop->renews = may_renew(hop, f, failure.text);
+	if (hop->renews)
+		log_event(LOG_LEVEL_INFO, "token-refused", LOG_TEXT("lane", hop->lane->name),
+			  LOG_TEXT("error", failure.text));
+	else if (hop->tries_next)
 		log_event(LOG_LEVEL_INFO, "next-address", LOG_TEXT("lane", hop->lane->name),
 			  LOG_TEXT("error", failure.text));
 	else
@@ -125,6 +136,11 @@ static void end_session(struct hop *hop)
 	client_free(hop->client);
 	hop->client = NULL;
 	assert(list_is_empty(&hop->loads));
+	if (hop->renews && !hop->pool->is_stopping) {
+		hop->renews = hop->is_dead = hop->is_late = false;
+		approach_renew(hop->approach);
+		return;
+	}
 	if (hop->tries_next && !hop->pool->is_stopping) {
 		hop->tries_next = hop->is_dead = hop->is_late = false;
 		approach_next(hop->approach, hop->without_tls);

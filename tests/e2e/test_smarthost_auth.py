@@ -83,6 +83,51 @@ def test_dovecot_takes_a_token_and_refuses_another(scratch, auth):
     assert method(postfix) == auth.upper()
 
 
+def tokens(scratch, *texts):
+    """A secret_command that gives these tokens in turn, then the last one; returns (command, calls so far)."""
+    calls = scratch.path / "calls"
+    calls.mkdir()
+    for n, text in enumerate(texts):
+        private(scratch.path / f"token.{n}", text)
+    script = scratch.path / "give-token"
+    script.write_text(f"""#!/bin/sh
+n=$(ls {calls} | wc -l)
+touch {calls}/$n
+[ $n -lt {len(texts)} ] || n={len(texts) - 1}
+cat {scratch.path}/token.$n
+""")
+    script.chmod(0o755)
+    return str(script), lambda: len(list(calls.iterdir()))
+
+
+def test_a_refused_token_is_fetched_once_more_at_once(scratch):
+    dovecot, postfix = with_dovecot(scratch)
+    command, calls = tokens(scratch, dovecot.token(key=b"withdrawn"), dovecot.token())
+    agent = Agent(scratch, host(scratch, postfix, "oauthbearer", secret_file=None, secret_command=command)).start()
+    sent = agent.send()
+    until(lambda: postfix.messages(), lambda: agent.log()[-3000:] + dovecot.log())
+    assert key_of(postfix.messages()[0]) == key_of(sent)
+    assert calls() == 2 and " token-refused " in agent.log() and " parked " not in agent.log()
+
+
+def test_the_same_token_again_is_not_tried_again(scratch):
+    dovecot, postfix = with_dovecot(scratch)
+    command, calls = tokens(scratch, dovecot.token(key=b"withdrawn"))
+    agent = Agent(scratch, host(scratch, postfix, "xoauth2", secret_file=None, secret_command=command)).start()
+    sent = agent.send()
+    until(lambda: " parked " in agent.log(), lambda: agent.log()[-3000:] + dovecot.log())
+    assert "the same token once more" in agent.ctl("status", check=False).stdout
+    threading.Event().wait(3)  # time itself is what is tested: nobody tries again meanwhile
+    assert calls() == 2
+    assert len(re.findall(r"authentication failed", postfix.whole_log())) == 1, postfix.log()
+    assert agent.log().count(" parked ") == 1 and "bounced" not in agent.log()
+    assert not re.search(re.escape(dovecot.token(key=b"withdrawn").split(".")[2]), agent.log())
+    private(scratch.path / "token.0", dovecot.token())
+    agent.ctl("resume", "postfix", "--yes")
+    until(lambda: postfix.messages(), lambda: agent.log()[-3000:] + dovecot.log())
+    assert key_of(postfix.messages()[0]) == key_of(sent)
+
+
 def test_a_wrong_password_is_tried_once_by_one_mechanism(scratch):
     dovecot, postfix = with_dovecot(scratch)
     agent = Agent(scratch, host(scratch, postfix, "auto", "wrong")).start()
