@@ -76,6 +76,7 @@ static void end_round(struct tlsrpt_send *s)
 	s->is_busy = false;
 	if (!s->is_left)
 		s->over_day = s->day;
+	log_event(LOG_LEVEL_DEBUG, "tls-report-round", LOG_NUM("day", s->day), LOG_NUM("left", s->is_left));
 	set_timer(s);
 }
 
@@ -158,6 +159,7 @@ static void on_host(void *arg, const struct dns_addresses *result)
 	struct tlsrpt_send *s = arg;
 	struct helper_fetch fetch = {
 		.url = s->rua.https[s->posting],
+		.ca_file = s->config->mx.mta_sts_ca,
 		.content_type = "application/tlsrpt+json",
 		.body = buf_span(&s->json),
 		.max_bytes = POST_ANSWER,
