@@ -2,6 +2,7 @@
 
 #include <stdio.h>
 
+#include "delivery/hint.h"
 #include "message/dsn_words.h"
 #include "smtp/ehlo.h"
 
@@ -62,7 +63,10 @@ static const char *after_tls(const struct config_smarthost *host, const struct c
 const char *journey_words_failure(const struct config_smarthost *host, const struct client_failure *failure)
 {
 	bool is_own_words = failure->reply.code == 0;
+	const char *hint = failure->phase == CLIENT_AT_AUTH ? hint_about_login(failure->reply.text) : NULL;
 
+	if (hint)
+		return hint;
 	switch (failure->object) {
 	case CLIENT_PARKED:
 		return is_own_words

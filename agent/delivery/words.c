@@ -3,6 +3,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "delivery/hint.h"
+
 void words_place(const struct lane *lane, char *out, size_t size)
 {
 	if (lane->domain)
@@ -44,8 +46,11 @@ static bool says(const struct lane *lane, const char *word)
 static void advise_account(const struct lane *lane, char *out, size_t size)
 {
 	const struct config_smarthost *host = lane->host;
+	const char *hint = hint_about_login(span_str(lane->error));
 
-	if (says(lane, "not offer AUTH"))
+	if (hint)
+		snprintf(out, size, "%s; then: sendoff resume %s", hint, lane->name);
+	else if (says(lane, "not offer AUTH"))
 		snprintf(
 			out, size,
 			"passwords are taken at other ports, or only under TLS: check port and tls of smarthost \"%s\", or "
@@ -70,7 +75,11 @@ static void advise_account(const struct lane *lane, char *out, size_t size)
 
 static void advise_host(const struct lane *lane, char *out, size_t size)
 {
-	if (says(lane, "DANE") || says(lane, "TLSA"))
+	const char *hint = hint_about_login(span_str(lane->error));
+
+	if (hint)
+		snprintf(out, size, "%s", hint);
+	else if (says(lane, "DANE") || says(lane, "TLSA"))
 		snprintf(
 			out, size,
 			"mail waits until the server is proven by its TLSA records, as tls of smarthost \"%s\" has it: ask "
