@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sysexits.h>
 
 #include "base/clock.h"
 #include "base/text.h"
 #include "look.h"
+#include "route.h"
 #include "talk.h"
 #include "verb_list.h"
 #include "verbs.h"
@@ -190,6 +192,8 @@ int verb_change_lane(struct cli *cli)
 	json_t *request = talk_request(cli, cli->verb->name), *done = NULL;
 	bool is_pause = strcmp(cli->verb->name, "pause") == 0;
 	const char *name = cli->word_count ? cli->words[0] : "";
+	bool is_mx = strncasecmp(name, ROUTE_MX, sizeof ROUTE_MX - 1) == 0;
+	const char *what = !name[0] ? "All delivery" : is_mx ? "Mail to the domain " : "Smart host ";
 	int status;
 
 	if (name[0])
@@ -200,7 +204,7 @@ int verb_change_lane(struct cli *cli)
 	if (done && cli->json)
 		talk_print(done);
 	else if (done)
-		printf("%s%s %s %s.\n", name[0] ? "Smart host " : "All delivery", name,
+		printf("%s%s %s %s.\n", what, talk_text(done, "lane") + (is_mx ? sizeof ROUTE_MX - 1 : 0),
 		       cli->dry_run ? "would be" : "is", is_pause ? "paused" : "resumed");
 	json_decref(done);
 	return status;

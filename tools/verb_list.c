@@ -6,6 +6,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "look.h"
+#include "route.h"
 #include "talk.h"
 
 enum {
@@ -82,7 +83,8 @@ static void gate(const json_t *row, int64_t now_ms, char *out, size_t size)
 
 	look_text(lane, 64, name, sizeof name);
 	if (strcmp(word, "lane") == 0 && name[0])
-		snprintf(what, sizeof what, "smart host %.300s", name);
+		snprintf(what, sizeof what, "%s%.300s",
+			 strncmp(name, ROUTE_MX, sizeof ROUTE_MX - 1) ? "smart host " : "", name);
 	else if (strcmp(word, "account") == 0 && name[0])
 		snprintf(what, sizeof what, "account of %.300s", name);
 	else

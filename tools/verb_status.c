@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/text.h"
 #include "look.h"
+#include "route.h"
 #include "talk.h"
 
 enum { CELL_SIZE = 1024, NAME_WIDTH = 14, HOST_WIDTH = 30 };
@@ -50,44 +51,56 @@ static bool is_being_tried(const json_t *lane)
 	       talk_number(lane, "connecting") == talk_number(lane, "connections");
 }
 
-static size_t count_tried(const struct status *status)
+static bool lane_is_mx(const json_t *lane)
 {
-	size_t tried = 0;
-
-	for (size_t i = 0; i < json_array_size(status->lanes); i++)
-		tried += is_being_tried(json_array_get(status->lanes, i));
-	return tried;
+	return strncmp(talk_text(lane, "name"), ROUTE_MX, sizeof ROUTE_MX - 1) == 0;
 }
 
-static size_t count_unwell(const struct status *status)
-{
-	size_t unwell = 0;
+/* Smart hosts, and as one more the way straight to domains, where a route has it. */
+struct ways {
+	size_t all, unwell, tried;
+};
 
-	for (size_t i = 0; i < json_array_size(status->lanes); i++)
-		unwell += !lane_is_well(json_array_get(status->lanes, i));
-	return unwell;
+static struct ways count_ways(const struct status *status)
+{
+	uint64_t mx_unwell = number(status, "mx_failing") + number(status, "mx_paused");
+	bool is_direct = talk_bool(status->whole, "direct") || number(status, "mx_lanes");
+	struct ways ways = { .all = is_direct, .unwell = mx_unwell && mx_unwell >= number(status, "mx_lanes") };
+
+	for (size_t i = 0; i < json_array_size(status->lanes); i++) {
+		const json_t *lane = json_array_get(status->lanes, i);
+
+		if (lane_is_mx(lane))
+			continue;
+		ways.all++;
+		ways.unwell += !lane_is_well(lane);
+		ways.tried += is_being_tried(lane);
+	}
+	return ways;
 }
 
 /* One sentence, and whether it is good news. */
 static const char *verdict(const struct status *status, enum look_colour *out_colour)
 {
-	size_t lanes = json_array_size(status->lanes), unwell = count_unwell(status);
+	bool has_unwell_mx = number(status, "mx_failing") || number(status, "mx_paused");
+	struct ways ways = count_ways(status);
 
 	*out_colour = LOOK_RED;
 	if (talk_bool(status->whole, "full"))
 		return "New mail is refused: the queue or its disk is full.";
 	if (talk_text(status->whole, "paused_by")[0])
 		return "All delivery is paused.";
-	if (number(status, "routes") == 0 || lanes == 0)
+	if (number(status, "routes") == 0 || ways.all == 0)
 		return "Mail is kept, but there is no way out: no route to a smart host is configured.";
 	if (talk_bool(status->whole, "offline"))
 		return "This machine is offline: mail is kept and sent when the network is back.";
-	if (unwell == lanes)
-		return "No mail is flowing: no smart host can be used.";
+	if (ways.unwell == ways.all)
+		return has_unwell_mx ? "No mail is flowing: no server that it is for can be used."
+				     : "No mail is flowing: no smart host can be used.";
 	*out_colour = LOOK_YELLOW;
-	if (unwell + count_tried(status) == lanes)
+	if (ways.unwell + ways.tried == ways.all)
 		return "Nothing is known to be wrong, but no smart host has answered yet.";
-	if (unwell)
+	if (ways.unwell || has_unwell_mx)
 		return "Mail is flowing, but not everywhere.";
 	if (number(status, "damaged"))
 		return "Mail is flowing, but some stored mail is damaged.";
@@ -190,7 +203,8 @@ static uint64_t waiting_for(const struct status *status, const char *name, const
 		const json_t *row = json_array_get(status->targets, i);
 		const char *target = talk_text(row, "target");
 
-		if (strncmp(target, name, len) == 0 && (target[len] == '\0' || target[len] == ','))
+		if (strncmp(target, name, len) == 0 &&
+		    (target[len] == '\0' || target[len] == ',' || target[len] == '='))
 			count += (uint64_t)talk_number(row, which);
 	}
 	return count;
@@ -244,9 +258,13 @@ static void show_lane(const struct status *status, const json_t *lane)
 	char name[CELL_SIZE], host[CELL_SIZE], state[CELL_SIZE];
 
 	lane_state(status, lane, state, sizeof state);
-	printf("  %-*s %-*s %s%s%s", NAME_WIDTH, look_text(talk_text(lane, "name"), 0, name, sizeof name), HOST_WIDTH,
-	       look_text(talk_text(lane, "host"), 0, host, sizeof host),
-	       look_colour(status->cli, lane_is_well(lane) ? LOOK_GREEN : LOOK_RED), state,
+	look_text(talk_text(lane, "name"), 0, name, sizeof name);
+	look_text(talk_text(lane, "host"), 0, host, sizeof host);
+	if (lane_is_mx(lane)) /* its host is in its name */
+		printf("  %-*s", NAME_WIDTH + 1 + HOST_WIDTH, name);
+	else
+		printf("  %-*s %-*s", NAME_WIDTH, name, HOST_WIDTH, host);
+	printf(" %s%s%s", look_colour(status->cli, lane_is_well(lane) ? LOOK_GREEN : LOOK_RED), state,
 	       look_colour(status->cli, LOOK_PLAIN));
 	if (waiting)
 		printf(", %" PRIu64 " waiting", waiting);
@@ -364,14 +382,42 @@ static void show_disk(const struct status *status)
 		show_advice(status, "more than 80 % of queue.max_size is in use");
 }
 
+/* How many rows there were. */
+static size_t show_lanes(const struct status *status, const char *title, bool of_mx)
+{
+	size_t shown = 0;
+
+	for (size_t i = 0; i < json_array_size(status->lanes); i++) {
+		const json_t *lane = json_array_get(status->lanes, i);
+
+		if (lane_is_mx(lane) != of_mx)
+			continue;
+		if (shown++ == 0)
+			printf("\n%s\n", title);
+		show_lane(status, lane);
+	}
+	return shown;
+}
+
+/* Those in trouble come first, and not all of thousands are told. */
+static void show_domains(const struct status *status)
+{
+	size_t shown = show_lanes(status, "Domains", true);
+	uint64_t all = number(status, "mx_lanes"), unwell = number(status, "mx_failing") + number(status, "mx_paused");
+	char count[LOOK_SIZE];
+
+	if (all <= shown)
+		return;
+	printf("%s  %s%s that mail is for, %" PRIu64 " of all not to be used just now\n", shown ? "" : "\nDomains\n",
+	       shown ? "and " : "", look_count(all - shown, shown ? "more domain" : "domain", count), unwell);
+}
+
 static void show(const struct status *status)
 {
 	show_head(status);
 	show_counts(status);
-	if (json_array_size(status->lanes))
-		printf("\nSmart hosts\n");
-	for (size_t i = 0; i < json_array_size(status->lanes); i++)
-		show_lane(status, json_array_get(status->lanes, i));
+	show_lanes(status, "Smart hosts", false);
+	show_domains(status);
 	if ((without_route(status) && number(status, "routes")) || number(status, "held") ||
 	    number(status, "damaged") || number(status, "doubtful") || number(status, "put_off") ||
 	    number(status, "report_owed"))

@@ -1,8 +1,9 @@
-/* pause and resume: one smart host or everything. */
+/* pause and resume: one smart host, the MX of one domain, or everything. */
 #include <stdio.h>
 #include <sysexits.h>
 
 #include "control/answers.h"
+#include "route.h"
 
 static const char *name_of(const struct client *client, char out[32])
 {
@@ -12,21 +13,61 @@ static const char *name_of(const struct client *client, char out[32])
 	return out;
 }
 
+static bool is_mx(const char *lane)
+{
+	return span_starts_fold(span_str(lane), SPAN(ROUTE_MX));
+}
+
 static enum client_step finish(struct client *client, bool is_known)
+{
+	const char *lane = client->request.lane;
+	char text[400];
+
+	if (is_known)
+		return client_done(client, json_pack("{s:s}", "lane", lane));
+	if (is_mx(lane))
+		snprintf(text, sizeof text, "%s is not paused, and nothing is known to be wrong with it", lane);
+	else
+		snprintf(text, sizeof text, "no smart host \"%s\" is configured - `sendoff status` lists them", lane);
+	return client_fail(client, EX_USAGE, "usage", text);
+}
+
+/* The lane of a domain is called by its name in lower case and A-labels, however it was typed. False: `lane` begins as
+ * such a name does, and no domain follows. */
+static bool read_domain(struct client *client)
+{
+	struct request *request = &client->request;
+	char address[sizeof request->lane + 2];
+	struct buf domain;
+	bool is_good;
+
+	if (!is_mx(request->lane))
+		return true;
+	snprintf(address, sizeof address, "x@%s", request->lane + sizeof ROUTE_MX - 1);
+	buf_init(&domain, ROUTE_LANE_SIZE);
+	is_good = address[2] && route_domain(client->room->config, address, &domain);
+	if (is_good)
+		snprintf(request->lane, sizeof request->lane, ROUTE_MX "%s", buf_cstr(&domain));
+	buf_fini(&domain);
+	return is_good;
+}
+
+static enum client_step fail_domain(struct client *client)
 {
 	char text[400];
 
-	if (!is_known) {
-		snprintf(text, sizeof text, "no smart host \"%s\" is configured - `sendoff status` lists them",
-			 client->request.lane);
-		return client_fail(client, EX_USAGE, "usage", text);
-	}
-	return client_done(client, json_pack("{s:s}", "lane", client->request.lane));
+	snprintf(text, sizeof text, "\"%s\" is not " ROUTE_MX " and a domain - as in " ROUTE_MX "example.org",
+		 client->request.lane);
+	return client_fail(client, EX_USAGE, "usage", text);
 }
 
 static bool is_known(const struct client *client)
 {
-	return !client->request.lane[0] || config_smarthost(client->room->config, client->request.lane);
+	const struct traffic *traffic = client->room->traffic;
+	const char *name = client->request.lane;
+	struct traffic_lane lane;
+
+	return !name[0] || traffic->lane_named(traffic->self, name, &lane);
 }
 
 static enum client_step step_pause(struct client *client, int *budget)
@@ -36,6 +77,8 @@ static enum client_step step_pause(struct client *client, int *budget)
 	char by[32];
 
 	--*budget;
+	if (!read_domain(client))
+		return fail_domain(client);
 	if (client->request.dry_run)
 		return finish(client, is_known(client));
 	return finish(client, traffic->pause(traffic->self, lane[0] ? lane : NULL, name_of(client, by)));
@@ -47,6 +90,8 @@ static enum client_step step_resume(struct client *client, int *budget)
 	const char *lane = client->request.lane;
 
 	--*budget;
+	if (!read_domain(client))
+		return fail_domain(client);
 	if (client->request.dry_run)
 		return finish(client, is_known(client));
 	return finish(client, traffic->resume(traffic->self, lane[0] ? lane : NULL));

@@ -1,4 +1,5 @@
-/* One object with the whole, then one for each smart host and for each target that mail waits for. */
+/* One object with the whole, then one for each smart host, for some domains whose MX mail goes to, and for each target
+ * that mail waits for. */
 #include "base/mem.h"
 #include "control/answers.h"
 #include "control/census.h"
@@ -58,6 +59,10 @@ static void add_traffic(json_t *object, const struct client *client)
 	add(object, "started_ms", (uint64_t)summary.started_ms);
 	add(object, "sending", summary.sending);
 	add(object, "connections", summary.connections);
+	add(object, "mx_lanes", summary.mx_lanes);
+	add(object, "mx_failing", summary.mx_failing);
+	add(object, "mx_paused", summary.mx_paused);
+	add(object, "mx_connections", summary.mx_connections);
 	add(object, "delivered", summary.delivered);
 	add(object, "deferred", summary.deferred);
 	add(object, "bounced", summary.bounced);
@@ -122,6 +127,15 @@ static json_t *listeners(const struct config *config)
 	return rows;
 }
 
+/* Some mail goes straight to the MX of its recipients' domains. */
+static bool is_direct(const struct config *config)
+{
+	for (size_t i = 0; i < config->route_count; i++)
+		if (route_place(route_target(config, &config->routes[i]), ROUTE_DIRECT) >= 0)
+			return true;
+	return false;
+}
+
 static json_t *whole(struct client *client, const struct census *census)
 {
 	json_t *object = json_pack("{s:s,s:s}", "type", "status", "version", SENDOFF_VERSION);
@@ -148,6 +162,7 @@ static json_t *whole(struct client *client, const struct census *census)
 	json_object_set_new(object, "aliases_error", fields_text(names_error(client_names(client))));
 	json_object_set_new(object, "listeners", listeners(config));
 	add(object, "routes", config->route_count);
+	json_object_set_new(object, "direct", json_boolean(is_direct(config)));
 	add(object, "smarthosts", config->smarthost_count);
 	return object;
 }

@@ -143,24 +143,27 @@ static bool collect_owed(struct bounce *b, struct report *report, struct queue_t
 /* Why it still waits: what was said of it, else what its smart hosts failed for. */
 const char *bounce_obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
 {
-	struct span rest = span_str(rcpt->flow.target);
-	char name[256];
+	struct span rest = span_str(rcpt->flow.target), name;
+	struct queue_view *view = queue_view(s->queue);
+	struct queue_lane record;
+	char text[ROUTE_LANE_SIZE];
+	uint32_t weight;
 
 	if (rcpt->reply[0])
 		return rcpt->reply;
 	if (!rest.len)
 		return "no route fits its sender and recipient";
-	while (rest.len) {
-		struct span first = span_first(rest, span_find(rest, ','));
-		const struct lane *lane = NULL;
+	while (route_next(&rest, &name, &weight)) {
+		const struct lane *lane = lanes_find(&s->lanes, name);
 
-		rest = span_from(rest, first.len + 1);
-		if (first.len < sizeof name) {
-			snprintf(name, sizeof name, "%.*s", (int)first.len, first.data);
-			lane = scheduler_lane(s, name);
-		}
-		if (lane && lane->error[0])
+		if (lane && lane->host && lane->error[0])
 			return lane->error;
+		if (lane || !view || !lanes_is_mx_name(name))
+			continue;
+		/* A domain's lane that is not in memory just now. */
+		snprintf(text, sizeof text, "%.*s", SPAN_ARGS(name));
+		if (queue_view_lane(view, text, &record) == QUEUE_OK && record.error[0])
+			return record.error;
 	}
 	return "";
 }

@@ -63,6 +63,13 @@ static bool lane(void *self, size_t i, struct traffic_lane *out)
 	return true;
 }
 
+static bool lane_named(void *self, const char *name, struct traffic_lane *out)
+{
+	(void)self;
+	*out = (struct traffic_lane){ .name = "", .host = "h", .error = "", .advice = "", .paused_by = "" };
+	return strcmp(name, "work") == 0 || strncmp(name, "mx:", 3) == 0;
+}
+
 static bool why(void *self, uint64_t id, uint32_t n, struct traffic_why *out)
 {
 	struct queue_view *view = queue_view(here->queue);
@@ -104,7 +111,7 @@ static bool wake(void *self, const char *name)
 static bool pause_lane(void *self, const char *name, const char *by)
 {
 	(void)self;
-	if (name && strcmp(name, "work") != 0)
+	if (name && strcmp(name, "work") != 0 && strncmp(name, "mx:", 3) != 0)
 		return false;
 	snprintf(here->paused, sizeof here->paused, "%s", name ? name : "*");
 	snprintf(here->paused_by, sizeof here->paused_by, "%s", by);
@@ -230,6 +237,7 @@ static int setup(void **state)
 					.smarthost_count = 2 };
 	room->traffic = (struct traffic){ .summary = summary,
 					  .lane = lane,
+					  .lane_named = lane_named,
 					  .why = why,
 					  .is_sending = is_sending,
 					  .wake = wake,
@@ -926,6 +934,39 @@ static void pausing_names_who_did_it(void **state)
 	assert_string_equal(here->paused, "");
 }
 
+static void a_domain_is_paused_under_one_name_however_it_is_typed(void **state)
+{
+	static const struct {
+		const char *typed, *paused;
+	} rows[] = {
+		{ "mx:example.org", "mx:example.org" },
+		{ "MX:Example.ORG", "mx:example.org" },
+		{ "mx:b\u00fccher.example", "mx:xn--bcher-kva.example" },
+		{ "mx:[192.0.2.1]", "mx:[192.0.2.1]" },
+	};
+	static const char *const wrong[] = { "mx:", "mx:a b", "mx:-.example", "mx:a..b" };
+	char request[400];
+	(void)state;
+
+	for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+		snprintf(request, sizeof request, "{\"v\":1,\"verb\":\"pause\",\"lane\":\"%s\"}", rows[i].typed);
+		json_t *lines = ask(admin, request);
+
+		assert_string_equal(here->paused, rows[i].paused);
+		assert_string_equal(text_of(last(lines), "lane"), rows[i].paused);
+		json_decref(lines);
+	}
+	here->paused[0] = '\0';
+	for (size_t i = 0; i < sizeof wrong / sizeof *wrong; i++) {
+		snprintf(request, sizeof request, "{\"v\":1,\"verb\":\"pause\",\"lane\":\"%s\"}", wrong[i]);
+		json_t *lines = ask(admin, request);
+
+		assert_failed(lines, 64);
+		json_decref(lines);
+	}
+	assert_string_equal(here->paused, "");
+}
+
 static void a_reload_says_what_is_wrong_or_how_much_moved(void **state)
 {
 	json_t *lines = ask(admin, "{\"v\":1,\"verb\":\"reload\"}");
@@ -1511,6 +1552,7 @@ int main(void)
 		TEST(the_bytes_come_out_as_they_went_in),
 		TEST(status_counts_what_waits_for_what),
 		TEST(pausing_names_who_did_it),
+		TEST(a_domain_is_paused_under_one_name_however_it_is_typed),
 		TEST(a_reload_says_what_is_wrong_or_how_much_moved),
 		TEST(verify_finds_nothing_in_a_sound_queue),
 		TEST(drain_ends_when_the_queue_is_empty),
