@@ -59,7 +59,8 @@ static void start(struct client *client)
 	r->names = mem_calloc(NAMES_MAX, sizeof *r->names);
 	if (!read_day(client->request.day, loop_wall_ms(client->room->loop), &r->day))
 		r->wrong = "a day is a date such as 2026-11-24, \"today\" or \"yesterday\"";
-	else if (domain[0] && !address_domain_ascii(span_str(domain), name))
+	else if (domain[0] &&
+		 (!address_is_domain(span_str(domain), ADDRESS_UTF8) || !address_domain_ascii(span_str(domain), name)))
 		r->wrong = "that is not the name of a domain";
 	if (r->wrong)
 		return;
