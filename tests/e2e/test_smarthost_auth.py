@@ -10,8 +10,9 @@ import threading
 
 import pytest
 from dovecot import Dovecot
-from harness import DEADLINE, Agent, free_port, key_of, smarthost, until
+from harness import DEADLINE, Agent, Sink, free_port, key_of, smarthost, until
 from postfix import Postfix, make_certificate
+from test_auth import PASSWORD, Office
 
 FAST = """
 retry { first = 1s factor = 2 max = 4s }
@@ -222,3 +223,51 @@ def test_nothing_is_bound_to_tls_1_2(scratch):
     agent.start().send()
     mechanism, first = server.hello("PLAIN SCRAM-SHA-256 SCRAM-SHA-256-PLUS")
     assert mechanism == "SCRAM-SHA-256" and first.startswith("n,,n=me,r=")
+
+
+# ---------------------------------------------------------------- an agent of ours
+
+def home(scratch, office, **more):
+    keys = {"host": "localhost", "port": office.implicit, "tls": "implicit", "tls_ca": office.ca, "user": "alice",
+            "secret_file": str(private(scratch.path / "secret", PASSWORD))}
+    return Agent(scratch, smarthost("office", **{**keys, **more}) + FAST, name="home").start()
+
+
+def test_an_agent_binds_its_login_at_another_one(scratch):
+    office = Office(scratch)
+    agent = home(scratch, office)
+    agent.send()
+    until(lambda: re.search(r" login user=alice source=\S+ mechanism=SCRAM-SHA-256-PLUS\n", office.log()),
+          lambda: agent.log() + office.log())
+    until(lambda: " delivered " in agent.log(), lambda: agent.log() + office.log())
+
+
+def test_an_agent_shows_another_one_its_certificate(scratch):
+    office = Office(scratch)
+    office.issue("client", "ca", "-subj", "/CN=Alice", "-addext", "subjectAltName=email:alice@example.org")
+    agent = home(scratch, office, auth="external", user=None, secret_file=None,
+                 tls_certificate=str(office.dir / "client.pem"), tls_key=str(office.dir / "client.key"))
+    agent.send()
+    until(lambda: re.search(r" login user=alice@example.org source=\S+ mechanism=EXTERNAL\n", office.log()),
+          lambda: agent.log() + office.log())
+    until(lambda: " delivered " in agent.log(), lambda: agent.log() + office.log())
+
+
+def test_too_many_logins_are_a_pause_and_not_a_refusal(scratch):
+    sink = Sink(scratch, "--reply", "auth=454 4.7.0 Too many login attempts, please try again later")
+    agent = Agent(scratch, sink.smarthost() + FAST).start()
+    agent.send()
+    until(lambda: "454" in agent.ctl("status", check=False).stdout, lambda: agent.log())
+    threading.Event().wait(3)  # time itself is what is tested: nobody tries again meanwhile
+    assert agent.log().count("account-failing") == 1 and " parked " not in agent.log() and "bounced" not in agent.log()
+
+
+def test_a_refusal_says_what_the_provider_means_by_it(scratch):
+    sink = Sink(scratch, "--reply", "auth=534 5.7.9 Application-specific password required")
+    agent = Agent(scratch, sink.smarthost(auth="auto") + FAST).start()
+    agent.send()
+    until(lambda: " parked " in agent.log(), lambda: agent.log())
+    said = agent.ctl("status", check=False).stdout
+    assert "app password" in said and "sendoff resume sink" in said, said
+    threading.Event().wait(2)  # time itself is what is tested: no other mechanism is tried, and nobody else is told
+    assert agent.log().count(" parked ") == 1 and agent.log().count(" error ") == 1
