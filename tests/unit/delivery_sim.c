@@ -8,20 +8,24 @@
  */
 #include "delivery_rig.h"
 
-enum { LANES = 3, CONNS = 32, MAILS = 120, RCPTS = 4, SEEDS = 25 };
+enum { LANES = 5, CONNS = 32, MAILS = 120, RCPTS = 4, SEEDS = 25 };
 
 static const char CONF[] =
 	"smarthost \"a\" { host = \"a.example\" port = 25 tls = none auth = none connections = 3 }\n"
 	"smarthost \"b\" { host = \"192.0.2.2\" port = 25 tls = none auth = none connections = 2 recipients_per_message = 2 }\n"
 	"smarthost \"c\" { host = \"c.example\" port = 25 tls = none auth = none rate = \"20/min\" }\n"
+	"mx { tls = none connections = 2 }\n"
 	"route \"c\" { to = {\"*@c.example\"} via = {\"c\"} }\n"
+	"route \"direct\" { to = {\"*@d.example\", \"*@e.example\"} via = {\"mx\"} }\n"
 	"route \"all\" { via = {\"a\", \"b\"} }\n";
 static const char CONF_TURNED[] =
 	"smarthost \"a\" { host = \"a.example\" port = 25 tls = none auth = none connections = 3 }\n"
 	"smarthost \"b\" { host = \"192.0.2.2\" port = 25 tls = none auth = none connections = 2 recipients_per_message = 2 }\n"
 	"smarthost \"c\" { host = \"c.example\" port = 25 tls = none auth = none rate = \"20/min\" }\n"
+	"mx { tls = none connections = 2 }\n"
 	"route \"c\" { to = {\"*@c.example\"} via = {\"c\", \"b\"} }\n"
-	"route \"all\" { via = {\"b\", \"a\"} }\n";
+	"route \"direct\" { to = {\"*@d.example\", \"*@e.example\"} via = {\"mx=2\", \"b=1\"} }\n"
+	"route \"all\" { via = {\"b=1\", \"a=3\"} }\n";
 
 enum weather { UP, DOWN, REFUSES, DROPS, ANGRY, WEATHERS }; /* of a host */
 
@@ -57,7 +61,7 @@ static uint64_t roll(struct sim *sim, uint64_t below)
 
 static int lane_number(const struct lane *lane)
 {
-	return lane->name[0] - 'a';
+	return (lane->domain ? lane->domain[0] : lane->name[0]) - 'a';
 }
 
 static struct fate *fate_of(struct sim *sim, uint64_t id)
@@ -286,20 +290,25 @@ static void crash(struct sim *sim)
 static void arrive(struct sim *sim)
 {
 	static const char *const submitters[] = { "uid:1", "uid:2", "user:bob" };
-	bool to_c = roll(sim, 4) == 0;
+	static const struct {
+		const char *rcpt, *target;
+	} ways[] = { { NULL, "a,b" },
+		     { NULL, "a,b" },
+		     { "x@c.example", "c" },
+		     { "x@d.example", "mx:d.example" },
+		     { "x@e.example", "mx:e.example" } };
+	uint64_t way = roll(sim, 5);
 	struct fate *fate = &sim->fates[sim->mails];
 
-	fate->count = 1 + (int)roll(sim, RCPTS);
+	fate->count = ways[way].rcpt ? 1 : 1 + (int)roll(sim, RCPTS);
 	fate->id = rig_mail(&sim->rig, (struct rig_mail){
-					       .count = to_c ? 1 : (size_t)fate->count,
-					       .rcpt = to_c ? "x@c.example" : NULL,
-					       .target = to_c ? "c" : "a,b",
+					       .count = (size_t)fate->count,
+					       .rcpt = ways[way].rcpt,
+					       .target = ways[way].target,
 					       .submitter = submitters[roll(sim, 3)],
 					       .lifetime_ms = RIG_HOUR + (int64_t)roll(sim, 3 * RIG_DAY),
 					       .warn_ms = 4 * RIG_HOUR,
 				       });
-	if (to_c)
-		fate->count = 1;
 	sim->mails++;
 }
 
@@ -417,6 +426,7 @@ static void check_memory(struct sim *sim)
 	assert_int_equal(rig_messages(&sim->rig), 0);
 	assert_int_equal(sim->rig.scheduler->flight.count, 0);
 	assert_int_equal(sim->rig.scheduler->flows.count, 0);
+	assert_in_range(sim->rig.scheduler->lanes.mx_count, 0, sim->rig.scheduler->lanes.mx_open);
 	assert_int_equal(sim->rig.bounce.count, 0);
 	assert_true(settle_is_idle(&sim->rig.settle));
 	assert_int_equal(queue_view_flow_next(queue_view(sim->rig.queue), 0, &id, &flow), QUEUE_NOT_FOUND);
