@@ -17,6 +17,7 @@ enum {
 	MAILS = 4,
 	SESSIONS_BAD = 12, /* then the server recovers */
 	SESSIONS_MAX = 400,
+	STUCK_MAX = 1000,
 	STEPS_MAX = 100000,
 	SESSION_MAX = 8 * RIG_HOUR,
 };
@@ -42,7 +43,7 @@ struct world {
 	uint64_t ids[MAILS];
 	size_t counts[MAILS], mails;
 	uint64_t seed;
-	unsigned sessions;
+	unsigned sessions, stuck;
 	uint64_t delivered, bounced;
 };
 
@@ -394,7 +395,19 @@ static void pass_to_next(struct world *w)
 		at = moment_min(at, moment_boot(rig->now, rig->calendar.next_wall_ms));
 	if (at == INT64_MAX)
 		wrong(w, "there is mail, and nothing will ever happen");
+	w->stuck = at > rig->now.boot_ms ? 0 : w->stuck + 1;
+	if (w->stuck > STUCK_MAX)
+		wrong(w, "something is due, and nobody does it");
 	rig_pass(rig, at > rig->now.boot_ms ? at - rig->now.boot_ms : 1);
+}
+
+/* Reports apart: one that nobody takes is kept. */
+static bool has_mail(struct world *w)
+{
+	for (size_t i = 0; i < w->mails; i++)
+		if (rig_has(&w->rig, w->ids[i]))
+			return true;
+	return false;
 }
 
 static void play(uint64_t seed)
@@ -411,7 +424,7 @@ static void play(uint64_t seed)
 	w->server.is_lmtp = roll(w, 4) == 0;
 	for (mails = 1 + roll(w, MAILS); mails; mails--)
 		arrive(w);
-	while (rig_turn(&w->rig), rig_messages(&w->rig) > 0) {
+	while (rig_turn(&w->rig), has_mail(w)) {
 		if (!rig_step(&w->rig, &action)) {
 			pass_to_next(w);
 			continue;
