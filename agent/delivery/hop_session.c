@@ -10,6 +10,7 @@
 #include "delivery/trouble.h"
 #include "log.h"
 #include "net/addr.h"
+#include "smtp/ehlo.h"
 
 /* What worked when others did not. */
 static void remember_way(struct hop *hop)
@@ -91,6 +92,15 @@ static bool may_renew(struct hop *hop, const struct client_failure *f, const cha
 	       approach_refuse(hop->approach, text);
 }
 
+/* The server's answer to EHLO was good, but where TLS is a must it went no further. */
+static bool lacks_starttls(const struct hop *hop, const struct client_failure *f)
+{
+	const struct client_peer *peer = client_peer(hop->client);
+
+	return f->phase == CLIENT_AT_EHLO && approach_policy(hop->approach)->tls == CLIENT_TLS_STARTTLS &&
+	       peer->hello.len && !peer->tls && !(peer->extensions & EHLO_BIT(EHLO_STARTTLS));
+}
+
 static void on_failed(struct hop *hop, const struct client_action *action)
 {
 	const struct client_failure *f = &action->failure;
@@ -107,7 +117,7 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 	buf_printf(&text, "%s: %s: ", hop->peer, client_phase_name(f->phase));
 	reply_print(&f->reply, &text);
 	failure.text = buf_cstr(&text);
-	if (f->phase == CLIENT_AT_STARTTLS)
+	if (f->phase == CLIENT_AT_STARTTLS || lacks_starttls(hop, f))
 		hop_report_tls_failed(hop, "starttls-not-supported", failure.text);
 	if (f->object == CLIENT_LANE && !hop->is_ready) {
 		approach_note(hop->approach, failure.text);
