@@ -186,7 +186,7 @@ class Server:
             pass  # hung up on: the script knows
 
     def play(self):
-        in_body = False
+        in_body = is_stuck = False
         for i, (mark, text) in enumerate(self.script.steps):
             is_event = mark == "@"
             if mark == ">":
@@ -195,6 +195,7 @@ class Server:
                         self.held += self.sock.recv(65536)
                 self.say(text)
             elif mark == "+":
+                is_stuck = in_body
                 time.sleep(text * self.script.scale())  # the server takes its time: this is what is tested
             elif mark == "<" and in_body and text != ".":
                 continue
@@ -212,10 +213,10 @@ class Server:
                 self.sock.close()
                 break
             elif mark == "!" and text.startswith("close"):
-                self.at_end(in_body)
+                self.at_end(is_stuck)
 
-    def at_end(self, in_body):
-        if in_body:
+    def at_end(self, is_stuck):
+        if is_stuck:
             return  # it takes no more
         try:
             while self.sock.recv(65536):
