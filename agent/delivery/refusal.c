@@ -10,7 +10,7 @@ static const struct {
 	{ 1, true, true },    /* not authorised: much is said by it, this among it */
 	{ 23, false, false }, /* SPF */
 	{ 25, false, false }, /* reverse DNS */
-	{ 27, false, false }, /* the sender's domain has a null MX, or none for this way */
+	{ 27, false, false }, /* by the book a null MX of the sender (RFC 7505); by large providers SPF */
 };
 
 /* Lower case; said with any code, or none of the above. */

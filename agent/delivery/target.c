@@ -231,7 +231,7 @@ static void take_mx(struct target *t, const struct dns_records *r)
 	} else if (is_null) {
 		never(t, "5.1.10", "the domain %.255s takes no mail (null MX)", t->result.domain);
 	} else {
-		never(t, "5.4.4", "the MX records of %.255s name no hosts", t->result.domain);
+		end(t, TARGET_NO_HOST, "", r->text);
 	}
 }
 
