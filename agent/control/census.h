@@ -10,7 +10,7 @@
 
 #include "control/walk.h"
 
-enum { CENSUS_MESSAGES = 20000, CENSUS_TARGETS = 128, CENSUS_TARGET_MAX = 256 };
+enum { CENSUS_MESSAGES = 20000, CENSUS_TARGETS = 128, CENSUS_TARGET_MAX = 1024 };
 
 struct census_target {
 	char name[CENSUS_TARGET_MAX]; /* "work,backup"; "" no route; cut where it is longer */

@@ -5,6 +5,7 @@
 
 #include "base/mem.h"
 #include "base/text.h"
+#include "route.h"
 
 enum {
 	GATES = TRAFFIC_GATE_REPORT + 1,
@@ -284,20 +285,18 @@ bool filter_fits_message(const struct filter *f, const struct queue_envelope *en
 	       (!f->from || text_glob(f->from, span_str(envelope->sender))) && fits_submitter(f, envelope->submitter);
 }
 
-/* One name of a target, "work,backup", or the rule's own name. */
+/* One lane of a target, "work,backup", or the rule's own name. "mx" is every domain's, as in via. */
 static bool fits_route(const struct filter *f, const char *route, const char *target)
 {
-	struct span rest = span_str(target);
+	struct span rest = span_str(target), name;
+	uint32_t weight;
 
 	if (!f->route || text_glob(f->route, span_str(route)))
 		return true;
-	while (rest.len) {
-		size_t comma = span_find(rest, ',');
-
-		if (text_glob(f->route, span_first(rest, comma)))
+	while (route_next(&rest, &name, &weight))
+		if (text_glob(f->route, name) ||
+		    (strcmp(f->route, ROUTE_DIRECT) == 0 && span_starts_fold(name, SPAN(ROUTE_MX))))
 			return true;
-		rest = span_from(rest, comma + 1);
-	}
 	return false;
 }
 

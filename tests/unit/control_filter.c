@@ -40,7 +40,7 @@ static struct queue_rcpt some_rcpt(void)
 	return (struct queue_rcpt){ .n = 3,
 				    .address = "bob@lab.internal",
 				    .state = QUEUE_RCPT_WAITING,
-				    .flow = { .target = "work,backup" },
+				    .flow = { .target = "work=3,mx:example.net=1,backup" },
 				    .reply = "450 4.2.0 Greylisted, come back",
 				    .host = "mx.lab.internal [192.0.2.1]" };
 }
@@ -90,6 +90,9 @@ static void recipients_are_chosen_by_address_route_and_error(void **state)
 		{ "the rule's name", { { "route", "lab" } }, true },
 		{ "the first smart host", { { "route", "work" } }, true },
 		{ "the second smart host", { { "route", "back*" } }, true },
+		{ "the MX of a domain", { { "route", "mx:example.net" } }, true },
+		{ "the MX of any domain", { { "route", "mx" } }, true },
+		{ "a weight", { { "route", "work=3" } }, false },
 		{ "another route", { { "route", "home" } }, false },
 		{ "words of the reply in any case", { { "error", "greyLISTED" } }, true },
 		{ "the end of the reply", { { "error", "back" } }, true },
