@@ -187,11 +187,11 @@ static bool may_try_next(struct traffic_walk *walk, const struct client_failure 
 {
 	const struct tlspolicy *policy = approach_policy(walk->approach);
 
+	walk->without_tls = false;
 	if (failure->object != CLIENT_LANE || failure->phase >= CLIENT_AT_AUTH || walk->is_well)
 		return false;
-	if (failure->phase == CLIENT_AT_TLS && policy->tls == CLIENT_TLS_OPPORTUNISTIC && !walk->without_tls)
+	if (failure->phase == CLIENT_AT_TLS && policy->level == TLSPOLICY_OPPORTUNISTIC)
 		return walk->without_tls = true;
-	walk->without_tls = false;
 	return approach_has_next(walk->approach);
 }
 
@@ -329,6 +329,7 @@ static void start_session(struct traffic_walk *walk, int fd)
 	config.pipelining = true;
 	config.tls = policy->tls;
 	config.tls_unproven = policy->is_unproven;
+	config.relay = !walk->domain;
 	walk->conn = conn_new(&conn, fd);
 	if (conn_peer_host(walk->conn)[0] && !walk->host->proxy.host)
 		snprintf(walk->peer, sizeof walk->peer, "%.250s [%.60s]", target->name, conn_peer_host(walk->conn));
