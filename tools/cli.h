@@ -25,7 +25,7 @@ struct cli {
 	struct {
 		const char *user, *uid, *listener, *host; /* as given, or NULL */
 	} explain;
-	const char *day;    /* as given, or NULL */
+	const char *day; /* as given, or NULL */
 	struct {
 		const char *file; /* or NULL */
 		bool password_stdin, hash_stdin;
