@@ -596,7 +596,7 @@ static void a_refused_password_parks_the_account_until_the_secret_changes(void *
 	w.server.password = "AG1lAGhlbGxv";
 	snprintf(path, sizeof path, "%s/secret", w.rig.dir);
 	file = fopen(path, "w");
-	fprintf(file, "wrong\n");
+	fprintf(file, "mistaken\n");
 	fclose(file);
 	assert_int_equal(chmod(path, 0600), 0);
 	snprintf(keys, sizeof keys, "tls = starttls tls_verify = no auth = plain user = \"me\" secret_file = \"%s\"",
