@@ -495,6 +495,25 @@ static void all_domains_together_have_a_bounded_number_of_connections(void **sta
 	rig_close(&rig);
 }
 
+static void lanes_wait_for_room_among_what_is_in_flight(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, CONF);
+	for (uint64_t i = 0; i < SCHEDULER_FLIGHT_MAX; i++)
+		flight_add(&rig.scheduler->flight, 1 + i, 0, NULL);
+	mail_to(&rig, "a.example", "uid:1");
+	mail_to(&rig, "b.example", "uid:2");
+	rig_nothing(&rig);
+	rig_nothing(&rig);
+	flight_remove(&rig.scheduler->flight, 1, 0);
+	rig_connect(&rig, "mx:a.example");
+	rig_connect(&rig, "mx:b.example");
+	rig_nothing(&rig);
+	rig_close(&rig);
+}
+
 static void ten_thousand_domains_cost_little_memory_and_each_is_served(void **state)
 {
 	struct rig rig;
@@ -615,6 +634,7 @@ int main(void)
 		cmocka_unit_test(a_changed_section_of_a_domain_is_a_changed_lane),
 		cmocka_unit_test(a_smart_host_behind_the_mx_takes_over),
 		cmocka_unit_test(all_domains_together_have_a_bounded_number_of_connections),
+		cmocka_unit_test(lanes_wait_for_room_among_what_is_in_flight),
 		cmocka_unit_test(ten_thousand_domains_cost_little_memory_and_each_is_served),
 		cmocka_unit_test(a_step_with_nothing_to_do_does_not_walk_ten_thousand_lanes),
 		cmocka_unit_test(more_domains_than_lanes_take_turns_and_dead_ones_do_not_keep_the_others_out),
