@@ -155,10 +155,10 @@ struct config_proxy {
 
 /* A smart host; also how mail goes straight to a domain's MX (then `host` is NULL). */
 struct config_smarthost {
-	struct config_at at;
-	const char *name;
-	const char *host; /* name, literal address, a path for a Unix socket, or "srv:DOMAIN" (RFC 6186, 8314) */
-	uint16_t port;
+	struct config_at at; /* MX: of the domain section, or of mx; line 0: nobody said so */
+	const char *name;    /* "mx" where mail goes to MX */
+	const char *host;    /* name, literal address, a path for a Unix socket, or "srv:DOMAIN" (RFC 6186, 8314) */
+	uint16_t port;       /* 0: comes with the SRV records */
 	enum config_protocol protocol;
 	struct config_strings source; /* local addresses to send from, at most one of each family; empty: any */
 	struct config_proxy proxy;
