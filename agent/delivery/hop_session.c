@@ -62,6 +62,13 @@ static void on_secure(struct hop *hop)
 	client_tls_started(hop->client, known && tlspolicy_is_proven(policy, &facts), loop_now_ms(hop->pool->loop));
 }
 
+/* A server that wants a certificate of ours says so, in TLS 1.3, only after the handshake. */
+static bool has_failed_in_tls(const struct hop *hop, const struct client_failure *failure)
+{
+	return failure->phase == CLIENT_AT_TLS ||
+	       (failure->phase == CLIENT_AT_EHLO && hop->tls[0] && failure->reply.code == 0);
+}
+
 /* Whatever goes wrong before AUTH is this address's fault; another one may do better. Opportunistic: a server that offers
  * TLS and cannot do it is as good as one that does not offer it, where nobody promised that it can. */
 static bool may_try_next(struct hop *hop, const struct client_failure *failure)
@@ -71,7 +78,7 @@ static bool may_try_next(struct hop *hop, const struct client_failure *failure)
 	hop->without_tls = false;
 	if (failure->object != CLIENT_LANE || failure->phase >= CLIENT_AT_AUTH || hop->is_ready || hop->is_retired)
 		return false;
-	if (failure->phase == CLIENT_AT_TLS && policy->level == TLSPOLICY_OPPORTUNISTIC)
+	if (has_failed_in_tls(hop, failure) && policy->level == TLSPOLICY_OPPORTUNISTIC)
 		return hop->without_tls = true;
 	return approach_has_next(hop->approach);
 }

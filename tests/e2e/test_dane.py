@@ -113,6 +113,8 @@ ROWS = [
     Row("open-close", "no records, the server hangs up instead of TLS", "delivered", "", server={"broken": "close"}),
     Row("open-old", "no records, nothing newer than TLS 1.1", "delivered", "",
         server={"newest": ssl.TLSVersion.TLSv1_1}),
+    Row("open-shown", "no records, the server wants a certificate, and we have none", "delivered", "",
+        server={"client_ca": True}),
     # ---- tls = dane
     Row("dane", "records fit", "delivered", "dane", ("3 1 1 leaf",), config="tls = dane"),
     Row("dane-none", "there are no records", "waits", "has no TLSA records that are signed", config="tls = dane"),

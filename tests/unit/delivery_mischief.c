@@ -290,6 +290,8 @@ static struct client_config config_of(struct world *w, const struct lane *lane)
 	struct client_config config = terms_session(lane->host);
 
 	config.ehlo_name = "client.example";
+	config.tls = CLIENT_TLS_OPPORTUNISTIC;
+	config.tls_unproven = true;
 	config.lmtp = w->server.is_lmtp;
 	config.pipelining = config.pipeline_next = !lane->no_pipelining;
 	config.chunk_bytes = roll(w, 2) ? 700 : 0;
