@@ -89,7 +89,9 @@ void hop_start(struct pool *pool, struct lane *lane)
 	struct hop *hop = MEM_NEW(struct hop);
 	int64_t now_ms = loop_now_ms(pool->loop);
 	struct approach_setup setup = {
-		.account = { pool->loop, pool->helper, pool->credentials_directory },
+		.account = { .loop = pool->loop,
+			     .helper = pool->helper,
+			     .credentials_directory = pool->credentials_directory },
 		.dns = pool->dns,
 		.mtasts = pool->mtasts,
 		.config = pool->scheduler->config,
