@@ -57,7 +57,8 @@ void tidy_step(struct tidy *t, struct moment now)
 	t->next_boot_ms = now.boot_ms + TIDY_STEP_MS;
 	view = queue_view(t->queue);
 	for (int i = 0; view && i < TIDY_RECORDS; i++) {
-		if (queue_view_lane_next(view, t->at, &record) != QUEUE_OK || !lanes_is_mx_name(span_str(record.name))) {
+		if (queue_view_lane_next(view, t->at, &record) != QUEUE_OK ||
+		    !lanes_is_mx_name(span_str(record.name))) {
 			snprintf(t->at, sizeof t->at, "%s", ROUTE_MX);
 			t->next_boot_ms = now.boot_ms + TIDY_PERIOD_MS;
 			break;
