@@ -530,7 +530,8 @@ static void ten_thousand_domains_cost_little_memory_and_each_is_served(void **st
 	assert_int_equal(rig.scheduler->lanes.mx_count, MANY);
 	print_message("%zu bytes for each domain with mail: lane %zu and flow %zu with seat %zu and texts\n",
 		      (with_mail - before) / (MANY - 1), sizeof(struct lane), flows, sizeof(struct flow_seat));
-	assert_in_range((with_mail - before) / (MANY - 1), 300, 1300);
+	if (before) /* sanitizers have allocators of their own, which do not tell */
+		assert_in_range((with_mail - before) / (MANY - 1), 300, 1300);
 	while (rig_messages(&rig)) {
 		if (!rig_step(&rig, &action))
 			fail_msg("nothing to do with %d messages left", (int)rig_messages(&rig));
