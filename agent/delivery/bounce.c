@@ -403,7 +403,7 @@ void bounce_timer(struct bounce *b, struct queue_timer timer, struct moment now)
 static bool add_to_digest(struct bounce *b, struct report *report, struct queue_timer timer, struct queue_view *view)
 {
 	struct queue_envelope envelope;
-	bool ok;
+	bool ok, is_empty;
 
 	if (report->count >= REPORT_RCPTS_MAX - REPORT_RCPTS ||
 	    queue_view_envelope(view, timer.id, &envelope) != QUEUE_OK)
@@ -411,9 +411,10 @@ static bool add_to_digest(struct bounce *b, struct report *report, struct queue_
 	report->is_double = !envelope.sender[0];
 	ok = report->setup.is_warning ? collect_late(b, report, timer, view, &envelope)
 				      : collect_owed(b, report, timer, view, &envelope);
-	if (!ok || !last_of(report)->count)
+	is_empty = ok && !last_of(report)->count;
+	if (!ok || is_empty)
 		report_not_about(report);
-	if (ok && !last_of(report)->count)
+	if (is_empty)
 		drop_timer(b, timer);
 	return ok;
 }
