@@ -62,12 +62,14 @@ static bool chain_read(struct tls_peer *check, struct chain *out)
 	for (unsigned i = 0; i < count && i < CHAIN_MAX; i++) {
 		if (gnutls_x509_crt_init(&out->list[i]) < 0)
 			break;
-		out->count++;
 		if (gnutls_x509_crt_import(out->list[i], &peers[i], GNUTLS_X509_FMT_DER) < 0) {
-			say(check, TLS_FAILURE_ABSENT, "the peer's certificate is malformed");
-			return false;
+			gnutls_x509_crt_deinit(out->list[i]);
+			break; /* what is behind the peer's own need not be needed */
 		}
+		out->count++;
 	}
+	if (out->count == 0)
+		say(check, TLS_FAILURE_ABSENT, "the peer's certificate is malformed");
 	return out->count > 0;
 }
 

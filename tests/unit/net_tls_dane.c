@@ -167,7 +167,15 @@ static void make_records(const char *text, struct made *out)
 	}
 }
 
-/* "LEAF INTER ROOT": the server's own first. GnuTLS would sort what it reads from files, and leave out what does not
+/* What is no certificate. */
+static gnutls_pcert_st junk(void)
+{
+	gnutls_pcert_st made = { .type = GNUTLS_CRT_X509, .cert = { gnutls_calloc(1, 64), 64 } };
+
+	return made;
+}
+
+/* "LEAF INTER ROOT": the server's own first; NOBODY: what is no certificate. GnuTLS would sort what it reads from files, and leave out what does not
  * belong: forged chains are given to it ready to be sent. */
 static void serve(const char *chain)
 {
@@ -189,7 +197,10 @@ static void serve(const char *chain)
 		const struct certs_pair *pair = &people[who_is(at)];
 
 		own = own ? own : pair;
-		assert_int_equal(gnutls_pcert_import_x509(&list[count++], pair->crt, 0), 0);
+		if (pair->crt)
+			assert_int_equal(gnutls_pcert_import_x509(&list[count++], pair->crt, 0), 0);
+		else
+			list[count++] = junk();
 	}
 	gnutls_privkey_init(&key);
 	assert_int_equal(gnutls_privkey_import_x509(key, own->key, GNUTLS_PRIVKEY_IMPORT_COPY), 0);
@@ -244,6 +255,7 @@ static const struct {
 	{ "3 1 1 of nothing", "LEAF", "3 1 1 NOBODY", NO_FIT },
 	{ "3 1 1 of an issuer", "LEAF INTER", "3 1 1 INTER", NO_FIT },
 	{ "the second of two records", "LEAF", "3 1 1 DIRECT; 3 1 1 LEAF", PROVEN },
+	{ "3 1 1, and what is no certificate behind it", "LEAF NOBODY INTER", "3 1 1 LEAF", PROVEN },
 	{ "usage 3 fits where usage 2 does not", "LEAF INTER", "2 0 1 FAKE_ROOT; 3 1 1 LEAF", PROVEN },
 
 	/* Usage 2: an anchor, from which chain, names and dates must hold. */
@@ -252,6 +264,7 @@ static const struct {
 	{ "2 0 1 of an authority in between", "LEAF INTER", "2 0 1 INTER", PROVEN },
 	{ "2 1 2 of an authority in between, the root is sent too", "LEAF INTER ROOT", "2 1 2 INTER", PROVEN },
 	{ "2 0 1 of the root, which is not sent", "LEAF INTER", "2 0 1 ROOT", NO_FIT },
+	{ "2 0 1 behind what is no certificate", "LEAF NOBODY INTER", "2 0 1 INTER", NO_FIT },
 	{ "2 0 0, the root in the record alone", "LEAF INTER", "2 0 0 ROOT", PROVEN },
 	{ "2 0 0, an authority in between in the record alone", "LEAF", "2 0 0 INTER", PROVEN },
 	{ "2 1 0, the root's key in the record alone", "LEAF INTER", "2 1 0 ROOT", PROVEN },
