@@ -6,6 +6,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
+/* What FETCH and ANSWER carry, likewise. */
+static void read_payload(struct span payload)
+{
+	struct protocol_answer answer;
+	struct protocol_fetch fetch;
+	struct buf again;
+
+	buf_init(&again, PROTOCOL_PAYLOAD);
+	if (protocol_fetch_read(payload, &fetch))
+		assert(protocol_fetch_write(&again, &fetch) && span_equals(buf_span(&again), payload));
+	buf_clear(&again);
+	if (protocol_answer_read(payload, &answer))
+		assert(protocol_answer_write(&again, &answer) && span_equals(buf_span(&again), payload));
+	buf_fini(&again);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct span rest = span_of(data, size);
@@ -15,6 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	buf_init(&again, PROTOCOL_RECORD);
 	while (protocol_read(rest, &record, &used) == PROTOCOL_DONE) {
+		read_payload(record.payload);
 		buf_clear(&again);
 		assert(used <= rest.len && protocol_write(&again, &record));
 		assert(span_equals(buf_span(&again), span_first(rest, used)));
