@@ -94,7 +94,7 @@ endef
 
 PROGRAMS := $(addprefix $(BUILD)/,sendoffd sendoff sendmail sendoff-helper)
 
-.PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench lint format coverage \
+.PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench bench-link lint format coverage \
 	install uninstall clean deps tests fuzz-programs
 all: $(PROGRAMS)
 
@@ -188,6 +188,12 @@ bench:
 	$(MAKE) MODE=release all
 	$(MAKE) MODE=release bench-programs
 	$(PYTHON) tests/bench/run.py --build build/release $(if $(QUICK),--quick)
+
+# Round trips a message costs over a slow link (as root).
+bench-link:
+	@tests/install-deps test
+	$(MAKE) MODE=release all
+	$(PYTHON) tests/bench/link.py --build build/release --postfix
 
 bench_src := $(wildcard tests/bench/*.c)
 bench_bin := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(bench_src))
