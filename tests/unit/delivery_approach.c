@@ -47,6 +47,13 @@ static const struct ns_row zone[] = {
 	{ "cname.secure.test", "CNAME", "real.secure.test" },
 	{ "real.secure.test", "A", "127.0.0.5" },
 	{ "_25._tcp.cname.secure.test", "TLSA", "3 1 1 " HASH },
+	{ "both.secure.test", "MX", "10 bothname.secure.test" },
+	{ "bothname.secure.test", "CNAME", "bothreal.secure.test" },
+	{ "bothreal.secure.test", "A", "127.0.0.5" },
+	{ "_25._tcp.bothreal.secure.test", "TLSA", "3 1 1 " HASH },
+	{ "_25._tcp.bothname.secure.test", "TLSA", "3 1 1 " HASH },
+	{ "lost.secure.test", "MX", "10 losthost.secure.test" },
+	{ "losthost.secure.test", "CNAME", "SERVFAIL" },
 	{ "leaves.secure.test", "MX", "10 out.secure.test" },
 	{ "out.secure.test", "CNAME", "five.test" },
 	{ "_25._tcp.out.secure.test", "TLSA", "3 1 1 " HASH },
@@ -467,6 +474,27 @@ static void the_alias_expanded_name_is_asked_first(void **state)
 	assert_non_null(strstr(ns.all, "TLSA _25._tcp.real.secure.test\nTLSA _25._tcp.cname.secure.test\n"));
 }
 
+static void records_where_the_alias_leads_come_before_its_own(void **state)
+{
+	(void)state;
+	mx.port = 25;
+	how.only_look = true;
+	go("both.secure.test");
+	assert_string_equal(approach_policy(approach)->demand.name, "bothreal.secure.test");
+	assert_null(strstr(ns.all, "TLSA _25._tcp.bothname.secure.test"));
+}
+
+static void a_name_that_may_be_signed_is_not_taken_for_unsigned(void **state)
+{
+	(void)state;
+	mx.proxy = (struct config_proxy){ .host = "127.0.0.5", .port = port };
+	mx.port = 25;
+	how.only_look = true;
+	go("lost.secure.test");
+	assert_int_equal(approach_policy(approach)->end, TLSPOLICY_SKIP);
+	assert_non_null(strstr(got.steps, "alias losthost.secure.test no\npolicy losthost.secure.test no\n"));
+}
+
 static void an_alias_that_leaves_the_signed_zone_leaves_its_beginning(void **state)
 {
 	(void)state;
@@ -575,6 +603,8 @@ int main(void)
 		TEST(a_family_may_fall_from_favour_on_the_way),
 		TEST(tlsa_records_make_a_policy),
 		TEST(the_alias_expanded_name_is_asked_first),
+		TEST(records_where_the_alias_leads_come_before_its_own),
+		TEST(a_name_that_may_be_signed_is_not_taken_for_unsigned),
 		TEST(an_alias_that_leaves_the_signed_zone_leaves_its_beginning),
 		TEST(a_host_whose_records_cannot_be_had_is_passed_over),
 		TEST(unsigned_zones_are_not_asked_for_tlsa),
