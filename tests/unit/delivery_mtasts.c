@@ -180,12 +180,12 @@ static void a_star_stands_for_the_first_label_and_no_more(void **state)
 		{ "a.example.net", true },     { "A.EXAMPLE.NET", true },     { "a.b.example.net", false },
 		{ "example.net", false },      { ".example.net", false },     { "aexample.net", false },
 		{ "mx.example.org.x", false }, { "x.mx.example.org", false }, { "", false },
-		{ "*.example.net", true },
+		{ "*.example.net", true },     { "z.example.com", false },
 	};
 	const char *why;
 	struct mtasts_policy *p = mtasts_policy_new(
-		SPAN("version: STSv1\nmode: enforce\nmax_age: 9\nmx: Mx.example.org\nmx: *.example.net\n"), "a", 0,
-		&why);
+		SPAN("version: STSv1\nmode: enforce\nmax_age: 9\nmx: Mx.example.org\nmx: *.example.net\nmx: q.example.com\n"),
+		"a", 0, &why);
 
 	(void)state;
 	assert_non_null(p);

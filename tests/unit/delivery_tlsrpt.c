@@ -99,6 +99,10 @@ static void a_policy_that_cannot_be_had_is_a_failure_though_the_mail_went(void *
 	assert_string_equal(count->policies[0]->failures[0].reason, "its certificate expired");
 	note(&testing, &sts, NULL, "mx");
 	assert_string_equal(count->policies[1]->failures[0].type, "sts-policy-invalid");
+	/* Where an older one is kept, it is that which counts. */
+	sts.failure = "sts-policy-fetch-error";
+	note(&by_sts, &sts, NULL, "mx");
+	assert_int_equal(count->policies[1]->success, 1);
 }
 
 static void failures_of_a_kind_are_added_up_and_too_many_kinds_become_one(void **state)
