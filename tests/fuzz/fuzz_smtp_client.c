@@ -270,6 +270,8 @@ static struct client_config config_of(uint8_t bits)
 		.pipeline_next = bits & 32,
 		.chunk_bytes = bits & 64 ? 4 : 0,
 		.tls_unproven = bits & 128,
+		/* LMTP knows no AUTH here, and so the bit is free. */
+		.lmtp = (bits & 12) == 8 && bits & 128,
 	};
 }
 
