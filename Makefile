@@ -206,6 +206,7 @@ lint:
 	$(PYTHON) tests/lint/layers.py
 	tests/lint/format
 	tests/lint/manuals
+	tests/lint/mutate --fit
 	$(MAKE) all
 	$(PYTHON) tests/lint/symbols.py $(BUILD)
 format:

@@ -81,7 +81,7 @@ enum {                                  /* envelope flags */
        QUEUE_BY_TRACE = 1 << 8,         /* RFC 2852: relayed reports are asked for */
        QUEUE_HELD_BY_OPERATOR = 1 << 9, /* with QUEUE_HELD: who may handle only their own mail may not release it */
        QUEUE_BY_PASSED =
-	       1 << 10, /* deliver_by_ms has passed and was dealt with: the sender was told, or nobody asked */
+	       1 << 10,        /* deliver_by_ms has passed and was dealt with: the sender was told, or nobody asked */
        QUEUE_DOUBLE = 1 << 11, /* a report to the postmaster about a message that has no sender */
        QUEUE_KEPT = 1 << 12,   /* with QUEUE_HELD: a report that nobody could be given */
 };
