@@ -8,6 +8,8 @@ enum {
 	SOA_NUMBERS = 20, /* behind the two names of an SOA; the last is MINIMUM */
 	CLASS_IN = 1,
 	NAME_MAX_WIRE = 255, /* RFC 1035, 2.3.4 */
+	POINTERS = 127,      /* of one name: as many as it can have labels */
+	RECORDS = 1024,      /* of answer and authority together, each of which is read once for every alias */
 };
 
 static unsigned byte_at(struct span message, size_t at)
@@ -33,10 +35,14 @@ static size_t put_label(char *out, struct span label)
 	for (size_t i = 0; i < label.len; i++) {
 		unsigned char c = (unsigned char)label.data[i];
 
-		if (c > ' ' && c < 0x7f && c != '.' && c != '\\')
+		if (c > ' ' && c < 0x7f && c != '.' && c != '\\') {
 			out[n++] = span_lower((char)c);
-		else
-			n += (size_t)snprintf(out + n, 5, "\\%03u", c);
+		} else {
+			out[n++] = '\\';
+			out[n++] = (char)('0' + c / 100);
+			out[n++] = (char)('0' + c / 10 % 10);
+			out[n++] = (char)('0' + c % 10);
+		}
 	}
 	return n;
 }
@@ -45,6 +51,7 @@ bool answer_take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZ
 {
 	size_t pos = *at, end = 0, wire = 0, n = 0;
 	size_t before = *at; /* a pointer must go to an earlier place than all before it: so it ends */
+	unsigned pointers = 0;
 
 	for (;;) {
 		unsigned len;
@@ -58,7 +65,7 @@ bool answer_take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZ
 			if (pos + 2 > message.len)
 				return false;
 			target = u16_at(message, pos) & 0x3fff;
-			if (target >= before)
+			if (target >= before || ++pointers > POINTERS)
 				return false;
 			if (!end)
 				end = pos + 2;
@@ -83,13 +90,12 @@ bool answer_take_name(struct span message, size_t *at, char text[ANSWER_NAME_SIZ
 	return true;
 }
 
-/* The record at *at with its owner's name, and *at behind it. */
-static bool take_record(struct span message, size_t *at, char owner[ANSWER_NAME_SIZE], struct answer_record *out,
-			size_t *out_data_at)
+/* The record at *at, whose owner's name stands there, and *at behind it. */
+static bool take_record(struct span message, size_t *at, struct answer_record *out, size_t *out_data_at)
 {
 	size_t pos = *at, len;
 
-	if (!answer_take_name(message, &pos, owner) || message.len - pos < FIXED)
+	if (!answer_take_name(message, &pos, NULL) || message.len - pos < FIXED)
 		return false;
 	out->type = (uint16_t)u16_at(message, pos);
 	if (u16_at(message, pos + 2) != CLASS_IN)
@@ -107,9 +113,13 @@ static bool take_record(struct span message, size_t *at, char owner[ANSWER_NAME_
 	return true;
 }
 
-static bool same_name(const char *a, const char *b)
+/* The name at `at`, which is well-formed, is the one at the end of the chain. */
+static bool is_owner(const struct answer *answer, size_t at)
 {
-	return span_equals_fold(span_str(a), span_str(b));
+	char owner[ANSWER_NAME_SIZE];
+
+	return answer_take_name(answer->message, &at, owner) &&
+	       span_equals_fold(span_str(owner), span_str(answer->name));
 }
 
 /* Moves answer->name along one alias of the answer section. */
@@ -120,12 +130,11 @@ static bool follow(struct answer *answer, bool *out_moved)
 	*out_moved = false;
 	for (size_t i = 0; i < answer->left; i++) {
 		struct answer_record record;
-		char owner[ANSWER_NAME_SIZE];
-		size_t data_at;
+		size_t owner_at = at, data_at;
 
-		if (!take_record(answer->message, &at, owner, &record, &data_at))
+		if (!take_record(answer->message, &at, &record, &data_at))
 			return false;
-		if (*out_moved || record.type != ANSWER_CNAME || !same_name(owner, answer->name))
+		if (*out_moved || record.type != ANSWER_CNAME || !is_owner(answer, owner_at))
 			continue;
 		if (!answer_take_name(answer->message, &data_at, answer->name) || data_at > at)
 			return false;
@@ -154,11 +163,13 @@ static bool read_authority(struct answer *answer)
 	size_t at = answer->at, authority = u16_at(answer->message, 8);
 	bool ns = false, soa = false;
 
+	if (answer->left + authority > RECORDS)
+		return false;
 	for (size_t i = 0; i < answer->left + authority; i++) {
 		struct answer_record record;
 		size_t data_at;
 
-		if (!take_record(answer->message, &at, NULL, &record, &data_at))
+		if (!take_record(answer->message, &at, &record, &data_at))
 			return false;
 		if (i < answer->left)
 			continue;
@@ -213,15 +224,14 @@ bool answer_next(struct answer *answer, uint16_t type, struct answer_record *out
 {
 	while (answer->left) {
 		struct answer_record record;
-		char owner[ANSWER_NAME_SIZE];
-		size_t data_at;
+		size_t owner_at = answer->at, data_at;
 
 		answer->left--;
-		if (!take_record(answer->message, &answer->at, owner, &record, &data_at)) {
+		if (!take_record(answer->message, &answer->at, &record, &data_at)) {
 			answer->left = 0;
 			return false;
 		}
-		if (record.type != type || !same_name(owner, answer->name))
+		if (record.type != type || !is_owner(answer, owner_at))
 			continue;
 		if (record.ttl_s < answer->ttl_s)
 			answer->ttl_s = record.ttl_s;

@@ -3,7 +3,7 @@
  *
  * Owns:    nothing: records are spans into the message.
  * Never:   reads outside the message; follows more than ANSWER_HOPS aliases or a compression pointer that does not
- *          point backwards.
+ *          point backwards; takes time beyond a few milliseconds: the records, and the pointers of a name, have a cap.
  * Threads: any.
  */
 #ifndef ANSWER_H

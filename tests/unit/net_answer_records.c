@@ -12,7 +12,7 @@
 #include "base/mem.h"
 #include "net/answer_records.h"
 
-enum { MESSAGE = 4096 };
+enum { MESSAGE = 32 * 1024 };
 
 /* ---------------------------------------------------------------- messages */
 
@@ -392,6 +392,45 @@ static void what_is_beyond_the_cap_is_passed_over(void **state)
 	answer_records_fini(&read);
 }
 
+/* A whole message of them would keep the agent busy for seconds. */
+static void a_name_of_too_many_pointers_is_malformed(void **state)
+{
+	size_t at;
+
+	(void)state;
+	for (unsigned pointers = 126; pointers <= 127; pointers++) {
+		begin(0, ANSWER_MX);
+		at = message_len + 2 + 10; /* the first data: pointers, each to the one before */
+		count_up(6);
+		record_of(SPAN("\xc0\x0c"), 99, 300, SPAN("\xc0\x0c"));
+		for (unsigned i = 1; i < pointers; i++, at += 2)
+			put16(0xc000 | (unsigned)at);
+		message[at - 2 * (pointers - 1) - 1] = (unsigned char)(2 * pointers);
+		count_up(6);
+		put16(0xc000 | (unsigned)at);
+		record_of(SPAN(""), ANSWER_MX, 300, SPAN("\0\1\xc0\x0c"));
+		assert_string_equal(read_first(message_len, DNS_MX), pointers == 126
+									     ? "OK example.org 300s: 1 example.org;"
+									     : "TEMPORARY (malformed answer)");
+	}
+}
+
+static void an_answer_of_too_many_records_is_malformed(void **state)
+{
+	(void)state;
+	for (unsigned records = 1024; records <= 1025; records++) {
+		begin(0, ANSWER_MX);
+		for (unsigned i = 0; i < records; i++)
+			record_of(SPAN("\xc0\x0c"), ANSWER_MX, 300, SPAN("\0\0\0"));
+		message[6] = (unsigned char)(records >> 8);
+		message[7] = (unsigned char)records;
+		if (records == 1024)
+			assert_memory_equal(read_first(message_len, DNS_MX), "OK ", 3);
+		else
+			assert_string_equal(read_first(message_len, DNS_MX), "TEMPORARY (malformed answer)");
+	}
+}
+
 static void any_byte_may_be_wrong(void **state)
 {
 	(void)state;
@@ -421,6 +460,8 @@ int main(void)
 		cmocka_unit_test(aliases_are_followed_to_their_end),
 		cmocka_unit_test(records_of_other_names_and_classes_are_passed_by),
 		cmocka_unit_test(what_is_beyond_the_cap_is_passed_over),
+		cmocka_unit_test(a_name_of_too_many_pointers_is_malformed),
+		cmocka_unit_test(an_answer_of_too_many_records_is_malformed),
 		cmocka_unit_test(any_byte_may_be_wrong),
 	};
 
