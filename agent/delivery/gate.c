@@ -440,6 +440,7 @@ static bool wake(void *self, const char *lane)
 	struct gate *gate = self;
 	bool found = scheduler_wake(scheduler_of(gate), lane, now_of(gate));
 
+	dns_forget(gate->pool->dns);
 	if (!lane)
 		bounce_hurry(gate->bounce);
 	gate->pool->poke(gate->pool->arg);

@@ -332,6 +332,12 @@ void dns_configure(struct dns *dns, const struct dns_config *config)
 	dns_cache_clear(&dns->cache);
 }
 
+void dns_forget(struct dns *dns)
+{
+	if (dns)
+		dns_cache_clear(&dns->cache);
+}
+
 void dns_free(struct dns *dns)
 {
 	struct list *node;

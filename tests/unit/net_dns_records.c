@@ -495,6 +495,20 @@ static void answers_are_kept_for_their_time(void **state)
 	assert_int_equal(one.asked, 5);
 }
 
+static void what_was_said_can_be_forgotten(void **state)
+{
+	(void)state;
+	start();
+	one.ttl = 300;
+	says(&one, 15, SPAN("\0\12\1a\0"));
+	assert_int_equal(ask("example.org", DNS_MX), DNS_OK);
+	says(&one, 15, SPAN("\0\24\1b\0"));
+	dns_forget(dns);
+	assert_int_equal(ask("example.org", DNS_MX), DNS_OK);
+	assert_string_equal(heard.hosts, "20 b");
+	assert_int_equal(one.asked, 2);
+}
+
 static void no_is_kept_briefly_and_trouble_not_at_all(void **state)
 {
 	(void)state;
@@ -566,6 +580,7 @@ int main(void)
 		TEST(a_name_of_the_hosts_file_exists),
 		TEST(nobody_is_asked_about_this_machine),
 		TEST(answers_are_kept_for_their_time),
+		TEST(what_was_said_can_be_forgotten),
 		TEST(no_is_kept_briefly_and_trouble_not_at_all),
 		TEST(after_cancel_nothing_is_told),
 		TEST(too_many_questions_at_once_fail_softly),
