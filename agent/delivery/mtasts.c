@@ -25,6 +25,7 @@ enum {
 	SILENT_MS = 60 * 1000,
 	FAILED_MS = 300 * 1000, /* a policy that could not be had is not fetched again before */
 	FETCH_MS = 60 * 1000,   /* RFC 8461, 3.3 */
+	FETCHES = 12, /* at once; the others wait for their turn, and are not taken for domains without a policy */
 	SWEEP_MS = 3600 * 1000, /* between two sweeps of the state */
 	SWEEP_RECORDS = 100,    /* a turn */
 	SAVE_PATIENCE_MS = 1000,
@@ -56,15 +57,17 @@ struct entry {
 	char *ca_file;
 	uint16_t port;
 	struct list lookups;
+	struct list turn; /* waits for its turn to be fetched */
 	struct loop_task task;
 	bool is_answering;
-	bool is_refresh; /* a fresh copy of `policy` is on its way, and nobody waits for it */
+	bool is_fetching; /* has had its turn */
+	bool is_refresh;  /* a fresh copy of `policy` is on its way, and nobody waits for it */
 };
 
 struct mtasts {
 	struct mtasts_setup setup;
-	struct list entries;
-	size_t count, bytes;
+	struct list entries, waiting;
+	size_t count, bytes, fetching;
 	struct loop_timer sweep;
 	char swept[QUEUE_STATE_NAME_SIZE]; /* as far as the sweep came */
 };
@@ -157,9 +160,14 @@ static void on_sweep(struct loop_timer *timer)
 
 /* ---------------------------------------------------------------- entries */
 
+static bool is_under_way(const struct entry *e)
+{
+	return e->query || e->request || !list_is_empty(&e->turn);
+}
+
 static bool is_idle(const struct entry *e)
 {
-	return list_is_empty(&e->lookups) && !e->query && !e->request && !e->is_answering;
+	return list_is_empty(&e->lookups) && !is_under_way(e) && !e->is_answering;
 }
 
 static void set_policy(struct entry *e, struct mtasts_policy *policy)
@@ -180,6 +188,7 @@ static void drop(struct entry *e)
 	loop_task_stop(&e->task);
 	set_policy(e, NULL);
 	list_remove(&e->node);
+	list_remove(&e->turn);
 	e->m->count--;
 	mem_free(e->ca_file);
 	mem_free(e->domain);
@@ -218,6 +227,7 @@ static struct entry *entry_of(struct mtasts *m, const char *domain)
 	e->m = m;
 	e->domain = mem_strdup(domain);
 	list_init(&e->lookups);
+	list_init(&e->turn);
 	loop_task_init(&e->task, m->setup.loop, on_task);
 	list_init(&e->node);
 	list_prepend(&m->entries, &e->node);
@@ -285,6 +295,15 @@ static void on_task(struct loop_task *task)
 
 /* ---------------------------------------------------------------- the policy by HTTPS */
 
+static void fetch_next(struct mtasts *m);
+
+static void fetch_ended(struct entry *e)
+{
+	e->m->fetching -= e->is_fetching;
+	e->is_fetching = false;
+	fetch_next(e->m);
+}
+
 static void fetch_failed(struct entry *e, const char *failure, const char *what, const char *why)
 {
 	bool is_news = !e->failure || strcmp(e->failed_id, e->id) != 0;
@@ -297,6 +316,7 @@ static void fetch_failed(struct entry *e, const char *failure, const char *what,
 		log_event(LOG_LEVEL_WARNING, "mta-sts-failed", LOG_TEXT("domain", e->domain),
 			  LOG_TEXT("result", failure), LOG_TEXT("error", e->why),
 			  LOG_TEXT("kept", e->policy ? mtasts_policy_mode_name(e->policy->mode) : "nothing"));
+	fetch_ended(e);
 	answer(e);
 }
 
@@ -345,6 +365,7 @@ static void on_answer(void *arg, const struct helper_answer *got)
 	e->fetch_boot_ms = 0;
 	set_policy(e, policy);
 	save(e);
+	fetch_ended(e);
 	answer(e);
 	make_room(e->m);
 }
@@ -387,17 +408,31 @@ static void on_host(void *arg, const struct dns_addresses *result)
 	buf_fini(&url);
 }
 
+static void fetch_next(struct mtasts *m)
+{
+	struct list *node;
+
+	while (m->fetching < FETCHES && (node = list_first(&m->waiting))) {
+		struct entry *e = LIST_ENTRY(node, struct entry, turn);
+		char host[ADDRESS_DOMAIN_SIZE + 16];
+
+		list_remove(node);
+		m->fetching++;
+		e->is_fetching = true;
+		snprintf(host, sizeof host, "mta-sts.%s", e->domain);
+		e->query = dns_host(m->setup.dns, host, on_host, e);
+	}
+}
+
 static void begin_fetch(struct entry *e)
 {
-	char host[ADDRESS_DOMAIN_SIZE + 16];
-
 	if (!e->m->setup.helper) {
 		fetch_failed(e, "sts-policy-fetch-error", "its policy could not be fetched",
 			     "there is no sendoff-helper");
 		return;
 	}
-	snprintf(host, sizeof host, "mta-sts.%s", e->domain);
-	e->query = dns_host(e->m->setup.dns, host, on_host, e);
+	list_append(&e->m->waiting, &e->turn);
+	fetch_next(e->m);
 }
 
 /* ---------------------------------------------------------------- the TXT record */
@@ -498,7 +533,7 @@ struct mtasts_lookup *mtasts_lookup(struct mtasts *m, const struct config_smarth
 {
 	struct mtasts_lookup *lookup = MEM_NEW(struct mtasts_lookup);
 	struct entry *e = entry_of(m, domain);
-	bool is_under_way = e->query || e->request;
+	bool is_asked = is_under_way(e);
 	bool is_name = address_is_domain(span_str(domain), 0) && !address_is_literal(span_str(domain));
 
 	lookup->entry = e;
@@ -511,10 +546,10 @@ struct mtasts_lookup *mtasts_lookup(struct mtasts *m, const struct config_smarth
 		snprintf(e->why, sizeof e->why, "only the domains of names publish policies");
 	if (e->policy && mtasts_policy_is_over(e->policy, loop_wall_ms(m->setup.loop)))
 		set_policy(e, NULL);
-	if (!is_name || (is_under_way && e->policy && e->is_refresh) ||
-	    (!is_under_way && loop_now_ms(m->setup.loop) < e->ask_boot_ms))
+	if (!is_name || (is_asked && e->policy && e->is_refresh) ||
+	    (!is_asked && loop_now_ms(m->setup.loop) < e->ask_boot_ms))
 		loop_task_post(&e->task);
-	else if (!is_under_way)
+	else if (!is_asked)
 		begin(e, host);
 	return lookup;
 }
@@ -550,6 +585,7 @@ struct mtasts *mtasts_new(const struct mtasts_setup *setup)
 
 	m->setup = *setup;
 	list_init(&m->entries);
+	list_init(&m->waiting);
 	snprintf(m->swept, sizeof m->swept, STATE_PREFIX);
 	loop_timer_init(&m->sweep, setup->loop, on_sweep);
 	loop_timer_in(&m->sweep, SWEEP_MS);

@@ -15,7 +15,7 @@
 #include "base/span.h"
 #include "net/loop.h"
 
-enum { FETCH_AT_ONCE = 4, FETCH_WAITING = 64 };
+enum { FETCH_AT_ONCE = 16, FETCH_WAITING = 64 };
 
 struct fetch_set;
 struct fetch;

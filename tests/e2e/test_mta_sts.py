@@ -10,6 +10,7 @@ import datetime
 import json
 import pathlib
 import re
+import threading
 
 import pytest
 from certificates import Authority
@@ -290,6 +291,37 @@ def test_a_kept_policy_is_followed_after_a_restart_whatever_dns_and_https_say(be
     until(lambda: b.arrived("b.test", over), lambda: b.story("b.test"))
     assert not b.arrived("a.test", kept)
     assert re.search(r"mta-sts-failed domain=b\.test result=sts-policy-fetch-error", b.agent.log())
+
+
+class SlowPage(Page):
+    """One that takes a while, so that many are asked for at once."""
+
+    @property
+    def status(self):
+        threading.Event().wait(0.3)
+        return 200
+
+    @status.setter
+    def status(self, _):
+        pass
+
+
+def test_who_has_to_wait_for_a_policy_does_not_go_without_it(bed):
+    domains = [f"d{n}.many.test" for n in range(100)]
+    b = bed(*domains)
+    b.mx("many.test", "127.0.5.1", "")
+    b.zones.add("many.test", "mx A 127.0.5.1\n" + "".join(
+        f"d{n} MX 10 mx\nmta-sts.d{n} A 127.0.0.1\n_mta-sts.d{n} TXT \"v=STSv1; id=1;\"\n" for n in range(100)),
+        signed=False)
+    for domain in domains:
+        b.https.pages[f"mta-sts.{domain}"] = SlowPage(body=policy("enforce", "mx.elsewhere.example"))
+    b.zones.start()
+    b.start()
+    b.agent.send(message(subject="to many"), to=tuple(f"bob@{domain}" for domain in domains))
+    until(lambda: len(set(re.findall(r"failing lane=mx:(d\d+)\.many\.test", b.agent.log()))) == 100
+          or b.servers["many.test"].mails, lambda: b.agent.log()[-3000:])
+    assert not b.servers["many.test"].mails, b.agent.log()[-3000:]
+    assert "mta-sts-failed" not in b.agent.log()
 
 
 def test_who_does_not_want_policies_asks_for_none(bed):
