@@ -180,6 +180,16 @@ static void set_policy(struct entry *e, struct mtasts_policy *policy)
 		e->m->bytes += policy->text.len;
 }
 
+/* Also what DNS said of it counts no longer: whether there is another one is asked anew. */
+static void forget_if_over(struct entry *e)
+{
+	if (!e->policy || !mtasts_policy_is_over(e->policy, loop_wall_ms(e->m->setup.loop)))
+		return;
+	set_policy(e, NULL);
+	e->ask_boot_ms = 0;
+	snprintf(e->why, sizeof e->why, "its policy is over");
+}
+
 static void drop(struct entry *e)
 {
 	if (e->query)
@@ -264,8 +274,7 @@ static void answer(struct entry *e)
 	struct buf text;
 
 	loop_task_stop(&e->task);
-	if (e->policy && mtasts_policy_is_over(e->policy, loop_wall_ms(e->m->setup.loop)))
-		set_policy(e, NULL);
+	forget_if_over(e);
 	if (list_is_empty(&e->lookups))
 		return;
 	buf_init(&text, 4096);
@@ -481,8 +490,7 @@ static void on_txt(void *arg, const struct dns_records *result)
 	size_t count = 0;
 
 	e->query = NULL;
-	if (e->policy && mtasts_policy_is_over(e->policy, loop_wall_ms(e->m->setup.loop)))
-		set_policy(e, NULL);
+	forget_if_over(e);
 	switch (result->status) {
 	case DNS_OK: break;
 	case DNS_NXDOMAIN:
@@ -544,8 +552,7 @@ struct mtasts_lookup *mtasts_lookup(struct mtasts *m, const struct config_smarth
 	make_room(m);
 	if (!is_name)
 		snprintf(e->why, sizeof e->why, "only the domains of names publish policies");
-	if (e->policy && mtasts_policy_is_over(e->policy, loop_wall_ms(m->setup.loop)))
-		set_policy(e, NULL);
+	forget_if_over(e);
 	if (!is_name || (is_asked && e->policy && e->is_refresh) ||
 	    (!is_asked && loop_now_ms(m->setup.loop) < e->ask_boot_ms))
 		loop_task_post(&e->task);

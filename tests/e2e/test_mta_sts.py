@@ -293,6 +293,23 @@ def test_a_kept_policy_is_followed_after_a_restart_whatever_dns_and_https_say(be
     assert re.search(r"mta-sts-failed domain=b\.test result=sts-policy-fetch-error", b.agent.log())
 
 
+def test_a_short_policy_is_fetched_again_before_mail_goes_without_it(bed):
+    b = bed("a.test")
+    b.mx("a.test", "127.0.5.1")
+    b.https.policy("a.test", "enforce", "mx.a.test", max_age=2)
+    b.zone("a.test", "127.0.5.1", '_mta-sts TXT "v=STSv1; id=1;"', ttl=300)
+    b.zones.start()
+    b.start(mx="messages_per_connection = 1")
+
+    def again():
+        key = b.send("a.test")
+        until(lambda: b.arrived("a.test", key), lambda: b.story("a.test"))
+        return b.https.times("a.test") >= 2
+
+    until(again, lambda: b.story("a.test"))
+    assert all(ended["tls"].endswith("mta-sts") for ended in b.history("a.test")), b.history("a.test")
+
+
 class SlowPage(Page):
     """One that takes a while, so that many are asked for at once."""
 
