@@ -411,3 +411,9 @@ def test_torture_for_an_eight_bit_server(narrow):
     messages = list(torture.fixed())
     hand_in(agent, messages, bdat(Client(agent), b"BINARYMIME"))
     check_converted(sink, messages, False)
+
+
+def test_real_messages_for_an_eight_bit_server(narrow, real_messages):
+    agent, sink = narrow(*EIGHT)
+    hand_in(agent, real_messages, bdat(Client(agent), b"BINARYMIME"))
+    check_converted(sink, real_messages, False)
