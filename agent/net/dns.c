@@ -52,6 +52,7 @@ static void use_servers(struct dns *dns, const struct hosts_servers *servers)
 	dns->trusted = servers->count > 0;
 	for (size_t i = 0; i < servers->count; i++)
 		dns->trusted = dns->trusted && (dns->trust_ad || addr_is_loopback(&servers->list[i].addr));
+	dns->heard_ms = 0;
 	forget_channels(dns);
 	dns_cache_clear(&dns->cache); /* in another network names may have other addresses */
 }
@@ -144,6 +145,7 @@ void dns_query_begin(struct dns_query *query, struct dns *dns, void (*finish)(st
 {
 	query->dns = dns;
 	query->finish = finish;
+	query->begun_ms = loop_now_ms(dns->loop);
 	list_init(&query->node);
 	list_append(&dns->queries, &query->node);
 	dns->query_count++;
@@ -208,6 +210,87 @@ bool dns_query_is_stuck(struct dns_query *query, enum dns_status *out_status, co
 	return false;
 }
 
+/* ---------------------------------------------------------------- does the resolver live? */
+
+/* A name whose servers do not answer makes a resolver silent for longer than anybody waits. Whether it is the resolver
+ * itself shows a question that it can always answer, put to it when another one takes long. */
+enum { PULSE_PARTS = 4 }; /* of the time of a lookup: one before it is asked, one for the answer */
+
+struct pulse {
+	struct dns_query base;
+	struct dns_question question;
+};
+
+static void pulse_replied(struct dns_question *question, const struct dns_channel_reply *reply)
+{
+	(void)reply; /* on_reply() has heard it */
+	loop_task_post(&question->query->task);
+}
+
+enum dns_status dns_query_silence(const struct dns_query *query)
+{
+	return query->dns->heard_ms > query->begun_ms ? DNS_TEMPORARY : DNS_SILENT;
+}
+
+static bool is_waiting_in_silence(const struct dns *dns)
+{
+	for (struct list *at = list_first(&dns->queries); at; at = list_next(&dns->queries, at)) {
+		const struct dns_query *query = LIST_ENTRY(at, struct dns_query, node);
+
+		if (query != dns->pulse && !query->over && dns_query_silence(query) == DNS_SILENT)
+			return true;
+	}
+	return false;
+}
+
+static void feel_pulse(struct dns *dns);
+
+static void end_pulse(struct dns_query *query)
+{
+	struct dns *dns = query->dns;
+
+	dns->pulse = NULL;
+	dns_query_end(query);
+	if (is_waiting_in_silence(dns))
+		feel_pulse(dns);
+}
+
+static void ask_pulse(struct dns_query *query)
+{
+	struct pulse *pulse = (struct pulse *)query;
+	struct dns *dns = query->dns;
+
+	query->finish = end_pulse;
+	if (dns->servers.count == 0 || !is_waiting_in_silence(dns)) {
+		end_pulse(query);
+		return;
+	}
+	loop_timer_in(&query->timer, dns->timeout_ms / PULSE_PARTS);
+	dns_question_ask(&pulse->question);
+}
+
+static void feel_pulse(struct dns *dns)
+{
+	struct pulse *pulse;
+
+	if (dns->pulse)
+		return;
+	pulse = MEM_NEW(struct pulse);
+	dns->pulse = &pulse->base;
+	dns_query_begin(&pulse->base, dns, ask_pulse);
+	snprintf(pulse->base.name, sizeof(pulse->base.name), ".");
+	pulse->question = (struct dns_question){ .query = &pulse->base, .type = ANSWER_NS, .replied = pulse_replied };
+	loop_timer_in(&pulse->base.timer, dns->timeout_ms / PULSE_PARTS);
+}
+
+static void hear(struct dns *dns, struct span message)
+{
+	unsigned rcode = message.len > 3 ? (unsigned char)message.data[3] & 0x0fu : ANSWER_SERVFAIL;
+
+	if (rcode == ANSWER_NOERROR || rcode == ANSWER_NXDOMAIN)
+		dns->heard_ms = loop_now_ms(dns->loop);
+}
+
 /* ---------------------------------------------------------------- one question */
 
 /* True when another resolver of the list was asked instead. */
@@ -229,6 +312,8 @@ static void on_reply(void *arg, const struct dns_channel_reply *reply)
 	struct dns_query *query = question->query;
 
 	query->outstanding--;
+	if (reply->status == DNS_OK)
+		hear(query->dns, reply->message);
 	if (query->over || query->dns->closing)
 		query_release(query);
 	else if (reply->status != DNS_OK || !try_next(question, reply->message))
@@ -259,6 +344,7 @@ void dns_question_ask(struct dns_question *question)
 		dns->current[question->turn] = channel;
 	}
 	question->trusted = dns->trusted;
+	feel_pulse(dns);
 	query->outstanding++;
 	status = dns_channel_ask(channel, query->name, question->type, on_reply, question);
 	if (status != DNS_OK) {
@@ -328,6 +414,7 @@ void dns_configure(struct dns *dns, const struct dns_config *config)
 	memset(&dns->resolv, 0, sizeof(dns->resolv));
 	dns->servers.count = 0;
 	dns->trusted = false;
+	dns->heard_ms = 0;
 	forget_channels(dns);
 	dns_cache_clear(&dns->cache);
 }

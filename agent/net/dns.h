@@ -21,7 +21,7 @@ enum dns_status {
 	DNS_NXDOMAIN,  /* the name does not exist: permanent */
 	DNS_NODATA,    /* it exists, without records of the type: permanent */
 	DNS_TEMPORARY, /* SERVFAIL, REFUSED, bad answer: try again */
-	DNS_SILENT,    /* no resolver answered in time: the network is to blame */
+	DNS_SILENT,    /* no resolver answered in time, whatever was asked: the network is to blame */
 	DNS_BAD_NAME,  /* not a name that can be looked up: permanent */
 };
 const char *dns_status_text(enum dns_status status);

@@ -131,7 +131,7 @@ static void finish(struct dns_query *query)
 			result.ttl_s = p->ttl_s;
 		join_name(host, p, &result);
 	}
-	result.status = best->status;
+	result.status = best->status == DNS_SILENT && !host->direct ? dns_query_silence(query) : best->status;
 	result.authentic = result.authentic && result.count > 0;
 	if (!result.name)
 		join_name(host, best, &result);

@@ -27,6 +27,8 @@ struct dns {
 	struct list channels, queries;
 	size_t query_count;
 	struct dns_cache cache;
+	struct dns_query *pulse; /* a question of our own, while others wait for answers; or NULL */
+	int64_t heard_ms;        /* boot time of the last answer that was one */
 	bool closing;
 };
 
@@ -39,6 +41,7 @@ struct dns_query {
 	char name[DNS_NAME_SIZE];                 /* lower case, without the last dot */
 	unsigned outstanding;                     /* answers that c-ares still owes us */
 	bool over;                                /* answered or cancelled: only waits for them */
+	int64_t begun_ms;
 	void (*finish)(struct dns_query *query);  /* its time is up, or all answers are there: tell the caller */
 	void (*discard)(struct dns_query *query); /* what it holds beside itself; NULL: nothing */
 	struct loop_timer timer;
@@ -53,6 +56,8 @@ bool dns_query_name(struct dns_query *query, const char *name);
 bool dns_query_is_localhost(const struct dns_query *query);
 /* No resolver can be asked: none is known, or too much is asked already. Looks whether the resolvers have changed. */
 bool dns_query_is_stuck(struct dns_query *query, enum dns_status *out_status, const char **out_detail);
+/* SILENT, unless the resolver has answered others meanwhile: then it is this name's servers that are silent. */
+enum dns_status dns_query_silence(const struct dns_query *query);
 /* From `finish`, before the caller is told, so that dns_cancel() does nothing then; dns_query_end() after it. */
 void dns_query_over(struct dns_query *query);
 void dns_query_end(struct dns_query *query);

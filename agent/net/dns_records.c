@@ -124,7 +124,7 @@ static void finish(struct dns_query *query)
 		records->status = DNS_SILENT;
 		records->detail = "no answer in time";
 	}
-	result.status = records->status;
+	result.status = records->status == DNS_SILENT ? dns_query_silence(query) : records->status;
 	tell(records, &result);
 }
 

@@ -327,6 +327,23 @@ def test_what_no_honest_server_says_delivers_nothing_and_bounces_nothing(world, 
     assert [key_of(m) for m in good.messages()] == [key] and evil.messages() == []
 
 
+def test_a_domain_whose_name_servers_are_silent_holds_up_no_other(world):
+    def say(name, kind, over_tcp):
+        if name.endswith("dead.test"):
+            return None
+        if kind == "MX":
+            return Reply((name, "MX", rdata("MX", 1, f"mx.{name}")))
+        return Reply((name, "A", rdata("A", A))) if kind == "A" else Reply()
+
+    sink = world.sink(A)
+    world.start(dns=Faults(world.scratch, say))
+    world.send("bob@dead.test")
+    until(lambda: re.search(r"(failing|offline) lane=mx:dead.test .*no answer in time", world.agent.log()),
+          lambda: world.agent.log()[-3000:])
+    assert "offline" not in world.agent.log(), world.agent.log()[-3000:]
+    world.arrived(sink, world.send("bob@a.test"))
+
+
 def test_a_domain_with_more_mx_than_fit_a_datagram(world):
     world.zones.add("a.test", f"mx A {A}\n" + "".join(f"@ MX {100 + i} m{i}.{'x' * 60}\n" for i in range(60))
                     + "@ MX 1 mx")

@@ -31,6 +31,7 @@ struct server {
 	int aliases;                    /* CNAMEs before the addresses; -1: in a circle */
 	uint32_t ttl;
 	bool ad, referral, no_soa;
+	bool knows_root; /* else it is silent about it */
 	unsigned asked, asked_tcp;
 	bool saw_ad, saw_edns;
 	char address[ADDR_TEXT_SIZE];
@@ -101,6 +102,8 @@ static size_t reply(struct server *s, const unsigned char *q, size_t len, unsign
 	s->asked++;
 	s->saw_ad = s->saw_ad || q[3] & 0x20;
 	s->saw_edns = s->saw_edns || q[11];
+	if (q[12] == 0)
+		saying = s->knows_root ? ANSWER : SILENCE;
 	if (saying == SILENCE)
 		return 0;
 	memcpy(out, q, end);
@@ -482,6 +485,21 @@ static void silence_is_told_as_silence_in_time(void **state)
 	assert_non_null(strstr(result.text, one.address));
 }
 
+/* Else one domain with dead name servers would make this machine think that it has no network. */
+static void a_resolver_that_answers_others_is_not_silent(void **state)
+{
+	(void)state;
+	one.a = one.aaaa = SILENCE;
+	one.knows_root = true;
+	start(1, 400);
+	assert_int_equal(ask("mx.example.org"), DNS_TEMPORARY);
+	assert_non_null(strstr(result.text, "no answer in time"));
+	one.knows_root = false; /* it heard nothing since this one began */
+	assert_int_equal(ask("mx.example.com"), DNS_SILENT);
+	one.knows_root = true;
+	assert_int_equal(ask("mx.example.net"), DNS_TEMPORARY);
+}
+
 static void one_silent_family_does_not_hold_up_the_other_for_long(void **state)
 {
 	int64_t before = clock_boot_ms();
@@ -802,6 +820,7 @@ int main(void)
 		TEST(permanent_and_temporary_answers_are_told_apart),
 		TEST(a_referral_is_not_taken_for_no_data),
 		TEST(silence_is_told_as_silence_in_time),
+		TEST(a_resolver_that_answers_others_is_not_silent),
 		TEST(one_silent_family_does_not_hold_up_the_other_for_long),
 		TEST(a_resolver_that_is_not_there_is_silence_at_once),
 		TEST(garbage_is_temporary),
