@@ -141,9 +141,9 @@ static void end_all(struct approach *a)
 		approach_end(a, APPROACH_OFFLINE, "", text);
 	else if (a->ended & APPROACH_ENDED_SILENT)
 		approach_end(a, APPROACH_SILENT, "", text);
-	else if (a->setup.domain && a->ended & APPROACH_ENDED_NOWHERE)
+	else if (a->setup.domain && a->ended & APPROACH_ENDED_NOWHERE && a->host_count < TARGET_HOSTS)
 		approach_end(a, APPROACH_NEVER, "5.4.4", text);
-	else
+	else /* there may be more than those that were tried, which do exist */
 		approach_end(a, APPROACH_NO_HOST, "", text);
 }
 

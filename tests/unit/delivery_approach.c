@@ -32,6 +32,23 @@ static const struct ns_row zone[] = {
 	{ "gone.test", "MX", "10 nohost.test" },
 	{ "gone.test", "MX", "20 empty.test" },
 	{ "empty.test", "TXT", "nothing" },
+	{ "crowd.test", "MX", "10 no-a.test" },
+	{ "crowd.test", "MX", "10 no-b.test" },
+	{ "crowd.test", "MX", "10 no-c.test" },
+	{ "crowd.test", "MX", "10 no-d.test" },
+	{ "crowd.test", "MX", "10 no-e.test" },
+	{ "crowd.test", "MX", "10 no-f.test" },
+	{ "crowd.test", "MX", "10 no-g.test" },
+	{ "crowd.test", "MX", "10 no-h.test" },
+	{ "crowd.test", "MX", "10 no-i.test" },
+	{ "crowd.test", "MX", "10 no-j.test" },
+	{ "crowd.test", "MX", "10 no-k.test" },
+	{ "crowd.test", "MX", "10 no-l.test" },
+	{ "crowd.test", "MX", "10 no-m.test" },
+	{ "crowd.test", "MX", "10 no-n.test" },
+	{ "crowd.test", "MX", "10 no-o.test" },
+	{ "crowd.test", "MX", "10 no-p.test" },
+	{ "crowd.test", "MX", "20 five.test" },
 	{ "partly.test", "MX", "10 nohost.test" },
 	{ "partly.test", "MX", "20 fails.test" },
 	{ "fails.test", "A", "SERVFAIL" },
@@ -340,6 +357,13 @@ static void one_that_could_not_be_looked_up_is_reason_to_wait(void **state)
 	assert_int_equal(got.end, APPROACH_NO_HOST);
 }
 
+static void more_hosts_than_are_tried_are_reason_to_wait(void **state)
+{
+	(void)state;
+	go("crowd.test");
+	assert_int_equal(got.end, APPROACH_NO_HOST);
+}
+
 static void a_dead_end_is_passed_on(void **state)
 {
 	(void)state;
@@ -595,6 +619,7 @@ int main(void)
 		TEST(a_long_story_is_cut),
 		TEST(hosts_that_do_not_exist_are_a_permanent_failure),
 		TEST(one_that_could_not_be_looked_up_is_reason_to_wait),
+		TEST(more_hosts_than_are_tried_are_reason_to_wait),
 		TEST(a_dead_end_is_passed_on),
 		TEST(nothing_is_sent_to_our_own_listeners),
 		TEST(a_smart_host_that_failed_is_tried_at_another_address),
