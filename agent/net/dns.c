@@ -184,6 +184,15 @@ bool dns_query_name(struct dns_query *query, const char *name)
 	return false;
 }
 
+size_t dns_query_find(const struct dns_query *query, struct dns_address *out, size_t max)
+{
+	struct dns *dns = query->dns;
+
+	return hosts_index_may_have(&dns->names, dns->hosts_file, query->name)
+		       ? hosts_find(dns->hosts_file, query->name, out, max)
+		       : 0;
+}
+
 bool dns_query_is_localhost(const struct dns_query *query)
 {
 	size_t len = strlen(query->name), tail = sizeof(".localhost") - 1;
@@ -374,6 +383,7 @@ static int configure(struct dns *dns, const struct dns_config *config, char *why
 		}
 		servers.count++;
 	}
+	hosts_index_fini(&dns->names);
 	mem_free(dns->hosts_file);
 	mem_free(dns->resolv_file);
 	dns->hosts_file = mem_strdup(config->hosts_file ? config->hosts_file : "/etc/hosts");
@@ -439,6 +449,7 @@ void dns_free(struct dns *dns)
 	while ((node = list_first(&dns->channels)))
 		dns_channel_free(dns_channel_of(node));
 	dns_cache_clear(&dns->cache);
+	hosts_index_fini(&dns->names);
 	mem_free(dns->hosts_file);
 	mem_free(dns->resolv_file);
 	mem_free(dns);

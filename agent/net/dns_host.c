@@ -311,7 +311,7 @@ static bool know_by_itself(struct host_query *host, const char *name)
 		know(host, found, 2, 0, true);
 		return true;
 	}
-	count = hosts_find(query->dns->hosts_file, query->name, found, ADDRESSES);
+	count = dns_query_find(query, found, ADDRESSES);
 	if (count) {
 		know(host, found, count, 0, false);
 		return true;

@@ -20,6 +20,7 @@ struct dns {
 	struct hosts_servers configured; /* none: resolv.conf */
 	struct hosts_servers servers;    /* in use */
 	char *hosts_file, *resolv_file;
+	struct hosts_index names; /* of the hosts file */
 	bool trust_ad, trusted;
 	int64_t timeout_ms;
 	struct stat resolv;                         /* as it was when it was read */
@@ -38,9 +39,9 @@ enum { DNS_NAME_SIZE = 256 };
 struct dns_query {
 	struct list node;
 	struct dns *dns;
-	char name[DNS_NAME_SIZE];                 /* lower case, without the last dot */
-	unsigned outstanding;                     /* answers that c-ares still owes us */
-	bool over;                                /* answered or cancelled: only waits for them */
+	char name[DNS_NAME_SIZE]; /* lower case, without the last dot */
+	unsigned outstanding;     /* answers that c-ares still owes us */
+	bool over;                /* answered or cancelled: only waits for them */
 	int64_t begun_ms;
 	void (*finish)(struct dns_query *query);  /* its time is up, or all answers are there: tell the caller */
 	void (*discard)(struct dns_query *query); /* what it holds beside itself; NULL: nothing */
@@ -52,6 +53,8 @@ struct dns_query {
 void dns_query_begin(struct dns_query *query, struct dns *dns, void (*finish)(struct dns_query *query));
 /* Takes the caller's name: false, with as much of it as can be shown, when it cannot be looked up. */
 bool dns_query_name(struct dns_query *query, const char *name);
+/* What the hosts file says of it: how many addresses were put into `out`. */
+size_t dns_query_find(const struct dns_query *query, struct dns_address *out, size_t max);
 /* RFC 6761, 6.3: these names are this machine, whatever a resolver says. */
 bool dns_query_is_localhost(const struct dns_query *query);
 /* No resolver can be asked: none is known, or too much is asked already. Looks whether the resolvers have changed. */

@@ -64,7 +64,7 @@ static bool is_in_hosts_file(const struct records_query *records)
 {
 	struct dns_address found;
 
-	return hosts_find(records->base.dns->hosts_file, records->base.name, &found, 1) > 0;
+	return dns_query_find(&records->base, &found, 1) > 0;
 }
 
 static void keep(struct records_query *records, const struct answer_records *read)

@@ -4,8 +4,15 @@
 #include <stdlib.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
-enum { DNS_PORT = 53 };
+enum {
+	DNS_PORT = 53,
+	INDEX_FROM = 64 * 1024, /* bytes of a file: a shorter one is read in no time */
+	INDEX_BYTES =
+		256 * 1024, /* a power of two: with 100,000 names one of a thousand others is looked for in vain */
+	INDEX_MARKS = 5,    /* bits of a name */
+};
 
 /* The next word of the line; empty at its end or at a comment. */
 static struct span take_word(struct span *line)
@@ -72,6 +79,73 @@ size_t hosts_find(const char *path, const char *name, struct dns_address *out, s
 	fclose(f);
 	return count;
 }
+
+/* ---------------------------------------------------------------- which names need not be looked for */
+
+static uint32_t mark_of(uint32_t hash, unsigned i)
+{
+	return (hash + i * (hash * 2654435761u >> 7 | 1)) % (8 * INDEX_BYTES);
+}
+
+static void mark(struct hosts_index *index, struct span name)
+{
+	uint32_t hash;
+
+	if (name.data[name.len - 1] == '.')
+		name.len--;
+	hash = text_hash(name);
+	for (unsigned i = 0; i < INDEX_MARKS; i++)
+		index->bits[mark_of(hash, i) / 8] |= (unsigned char)(1u << mark_of(hash, i) % 8);
+}
+
+static void make_index(struct hosts_index *index, const char *path)
+{
+	FILE *f = fopen(path, "re");
+	char text[4096];
+
+	index->bits = mem_calloc(INDEX_BYTES, 1);
+	while (f && fgets(text, sizeof(text), f)) {
+		struct span line = span_of(text, strlen(text)), word;
+
+		while ((word = take_word(&line)).len)
+			mark(index, word);
+	}
+	if (f)
+		fclose(f);
+}
+
+static bool is_same_file(const struct stat *a, const struct stat *b)
+{
+	return a->st_ino == b->st_ino && a->st_dev == b->st_dev && a->st_size == b->st_size &&
+	       a->st_mtim.tv_sec == b->st_mtim.tv_sec && a->st_mtim.tv_nsec == b->st_mtim.tv_nsec;
+}
+
+bool hosts_index_may_have(struct hosts_index *index, const char *path, const char *name)
+{
+	uint32_t hash = text_hash(span_str(name));
+	struct stat now;
+
+	if (stat(path, &now) != 0)
+		return false;
+	if (!is_same_file(&now, &index->file)) {
+		hosts_index_fini(index);
+		index->file = now;
+		if (now.st_size >= INDEX_FROM)
+			make_index(index, path);
+	}
+	for (unsigned i = 0; index->bits && i < INDEX_MARKS; i++)
+		if (!(index->bits[mark_of(hash, i) / 8] & 1u << mark_of(hash, i) % 8))
+			return false;
+	return true;
+}
+
+void hosts_index_fini(struct hosts_index *index)
+{
+	mem_free(index->bits);
+	*index = (struct hosts_index){ .bits = NULL };
+}
+
+/* ---------------------------------------------------------------- resolv.conf */
 
 void hosts_servers(struct span text, struct hosts_servers *out)
 {

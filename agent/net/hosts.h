@@ -1,8 +1,8 @@
 /*
  * hosts - names and resolvers from files: /etc/hosts (hosts(5)) and the name servers of resolv.conf(5).
  *
- * Owns nothing. The hosts file is read anew for each question, line by line, so that it is always the present one
- * and a long one costs no memory.
+ * Owns nothing but an index. The hosts file is read anew for each question, line by line, so that it is always the
+ * present one; of a long one (lists of advertisers) an index of some kilobytes tells which names need not be looked for.
  * Threads: any.
  */
 #ifndef HOSTS_H
@@ -10,6 +10,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/span.h"
@@ -20,6 +21,15 @@
 bool hosts_line(struct span line, const char *name, struct dns_address *out);
 /* How many of its addresses were put into `out`; no file: 0. */
 size_t hosts_find(const char *path, const char *name, struct dns_address *out, size_t max);
+
+struct hosts_index {
+	struct stat file;    /* as it was when it was read */
+	unsigned char *bits; /* NULL: it is short, or not there */
+};
+
+/* False: the file does not have the name. The index is made anew when the file has changed; zeroes make an empty one. */
+bool hosts_index_may_have(struct hosts_index *index, const char *path, const char *name);
+void hosts_index_fini(struct hosts_index *index);
 
 enum { HOSTS_SERVERS = 3 }; /* resolv.conf(5): MAXNS */
 

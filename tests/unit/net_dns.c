@@ -16,6 +16,7 @@
 #include "net/addr.h"
 #include "net/answer.h"
 #include "net/dns.h"
+#include "net/hosts.h"
 #include "tests/unit/support/pump.h"
 
 /* ---------------------------------------------------------------- a name server */
@@ -473,6 +474,46 @@ static void a_referral_is_not_taken_for_no_data(void **state)
 	assert_int_equal(ask("mx.example.org"), DNS_TEMPORARY);
 }
 
+static void write_long_file(const char *path, const char *last)
+{
+	FILE *f = fopen(path, "w");
+
+	assert_non_null(f);
+	for (int i = 0; i < 20000; i++)
+		fprintf(f, "0.0.0.0\tads-%d.example.com Ads%d.\n", i, i);
+	fputs(last, f);
+	fclose(f);
+}
+
+/* A hundred thousand lines take tens of milliseconds to read. */
+static void a_long_file_of_hosts_is_read_for_the_names_that_it_has(void **state)
+{
+	struct hosts_index index = { .bits = NULL };
+	int vain = 0;
+
+	(void)state;
+	write_long_file(hosts, "192.0.2.7 late.example.org");
+	start(1, 0);
+	assert_int_equal(ask("Late.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.7");
+	assert_int_equal(ask("ads19999"), DNS_OK);
+	assert_string_equal(addresses(), "0.0.0.0");
+	assert_int_equal(one.asked, 0);
+	assert_int_equal(ask("later.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.1");
+	write_long_file(hosts, "192.0.2.8 later.example.org\n");
+	assert_int_equal(ask("later.example.org"), DNS_OK);
+	assert_string_equal(addresses(), "192.0.2.8");
+	for (int i = 0; i < 1000; i++) {
+		char name[64];
+
+		snprintf(name, sizeof(name), "mx%d.example.org", i);
+		vain += hosts_index_may_have(&index, hosts, name);
+	}
+	assert_true(vain < 10);
+	hosts_index_fini(&index);
+}
+
 static void silence_is_told_as_silence_in_time(void **state)
 {
 	int64_t before = clock_boot_ms();
@@ -819,6 +860,7 @@ int main(void)
 		TEST(the_ad_bit_counts_from_loopback),
 		TEST(permanent_and_temporary_answers_are_told_apart),
 		TEST(a_referral_is_not_taken_for_no_data),
+		TEST(a_long_file_of_hosts_is_read_for_the_names_that_it_has),
 		TEST(silence_is_told_as_silence_in_time),
 		TEST(a_resolver_that_answers_others_is_not_silent),
 		TEST(one_silent_family_does_not_hold_up_the_other_for_long),
