@@ -26,7 +26,8 @@ static void check_weights(struct config_load *load, const struct config_route *r
 	for (size_t i = 0; i < r->via.count; i++) {
 		if (!read_via(r->via.list[i], &name, &weight))
 			config_error(load, at, "via: \"%s\" has no weight from 1 to %d - write \"%.*s=3\", or \"%.*s\"",
-				     r->via.list[i], ROUTE_WEIGHT_MAX, SPAN_ARGS(name), SPAN_ARGS(name));
+				     r->via.list[i], ROUTE_WEIGHT_MAX, SPAN_ARGS(span_trim(name)),
+				     SPAN_ARGS(span_trim(name)));
 		else if (!weight && !bare.data)
 			bare = name;
 		else if (weight && bare.data)
@@ -102,6 +103,26 @@ void config_via_targets(struct config_load *load)
 
 /* ---------------------------------------------------------------- the routes together */
 
+static bool is_known(const struct config *config, struct span name)
+{
+	for (size_t i = 0; i < config->smarthost_count; i++)
+		if (span_equals(name, span_str(config->smarthosts[i].name)))
+			return true;
+	return span_equals(name, SPAN(ROUTE_DIRECT));
+}
+
+/* "work:3": as others write it. */
+static bool say_weight(struct config_load *load, const struct config_at *at, struct span span)
+{
+	struct span name = span_first(span, span_find(span, ':'));
+
+	if (name.len == span.len || !is_known(load->config, name))
+		return false;
+	config_error(load, at, "via names no smarthost \"%.*s\" - a weight is written \"%.*s=3\"", SPAN_ARGS(span),
+		     SPAN_ARGS(name));
+	return true;
+}
+
 static void say_unknown(struct config_load *load, const struct config_at *at, struct span span)
 {
 	const struct config *config = load->config;
@@ -121,23 +142,18 @@ static void say_unknown(struct config_load *load, const struct config_at *at, st
 	mem_free(names);
 }
 
-static bool is_known(const struct config *config, struct span name)
-{
-	for (size_t i = 0; i < config->smarthost_count; i++)
-		if (span_equals(name, span_str(config->smarthosts[i].name)))
-			return true;
-	return span_equals(name, SPAN(ROUTE_DIRECT));
-}
-
 static void check_names(struct config_load *load, const struct config_route *r)
 {
 	struct span name;
 	uint32_t weight;
 
 	for (size_t i = 0; i < r->via.count; i++) {
-		read_via(r->via.list[i], &name, &weight);
-		if (!is_known(load->config, name))
-			say_unknown(load, config_check_at(load, r, "via", &r->at), name);
+		const struct config_at *at = config_check_at(load, r, "via", &r->at);
+
+		/* What is wrong with a weight has been said. */
+		if (read_via(r->via.list[i], &name, &weight) && !is_known(load->config, name) &&
+		    !say_weight(load, at, name))
+			say_unknown(load, at, name);
 	}
 }
 

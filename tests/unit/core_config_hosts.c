@@ -302,6 +302,10 @@ static const struct {
 	  "a.conf:4: via: \"w=0\" has no weight from 1 to 1000 - write \"w=3\", or \"w\"\n"
 	  "a.conf:4: via: \"mx=1001\" has no weight from 1 to 1000 - write \"mx=3\", or \"mx\"\n",
 	  "a.conf:4: warning: route \"s\" is never used: \"r\" (a.conf:3) before it takes all mail\n" },
+	{ HOST("") "route s { to = {\"*@x\"} via = {\"w = 3\", \"w:3\"} }\n",
+	  "a.conf:4: via: \"w = 3\" has no weight from 1 to 1000 - write \"w=3\", or \"w\"\n"
+	  "a.conf:4: via names no smarthost \"w:3\" - a weight is written \"w=3\"\n",
+	  "a.conf:4: warning: route \"s\" is never used: \"r\" (a.conf:3) before it takes all mail\n" },
 	{ HOST("") "route s { via = {\"mx\", \"w=2\"} }\n",
 	  "a.conf:4: via: \"w=2\" stands behind \"mx\", which has no weight and waits for those that have - put it in front, "
 	  "or give \"mx\" a weight\n",
