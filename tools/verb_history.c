@@ -38,9 +38,9 @@ static void on_row(void *arg, const json_t *row)
 	const struct history *history = arg;
 	const struct cli *cli = history->cli;
 	const char *sender = talk_text(row, "sender"), *outcome = talk_text(row, "outcome"),
-		   *host = talk_text(row, "host");
+		   *host = talk_text(row, "host"), *tls = talk_text(row, "tls");
 	size_t cut = name_width(cli);
-	char when[LOOK_SIZE], from[CELL_SIZE], to[CELL_SIZE], reply[CELL_SIZE], by[CELL_SIZE];
+	char when[LOOK_SIZE], from[CELL_SIZE], to[CELL_SIZE], reply[CELL_SIZE], by[CELL_SIZE], proof[CELL_SIZE];
 
 	if (cli->json) {
 		talk_print(row);
@@ -50,8 +50,9 @@ static void on_row(void *arg, const json_t *row)
 	       talk_text(row, "id"), look_colour(cli, colour_of(outcome)), outcome, look_colour(cli, LOOK_PLAIN),
 	       look_text(sender[0] ? sender : "<>", cut, from, sizeof from),
 	       look_text(talk_text(row, "recipient"), cut, to, sizeof to));
-	printf("%12s %s%s%s\n", "", look_text(talk_text(row, "reply"), 0, reply, sizeof reply),
-	       host[0] ? "  - by " : "", look_text(host, 0, by, sizeof by));
+	printf("%12s %s%s%s%s%s%s\n", "", look_text(talk_text(row, "reply"), 0, reply, sizeof reply),
+	       host[0] ? "  - by " : "", look_text(host, 0, by, sizeof by), tls[0] ? " (" : "",
+	       look_text(tls, 0, proof, sizeof proof), tls[0] ? ")" : "");
 }
 
 int verb_history_run(struct cli *cli)

@@ -408,8 +408,9 @@ static void show_domains(const struct status *status)
 
 	if (all <= shown)
 		return;
-	printf("%s  %s%s that mail is for, %" PRIu64 " of all not to be used just now\n", shown ? "" : "\nDomains\n",
-	       shown ? "and " : "", look_count(all - shown, shown ? "more domain" : "domain", count), unwell);
+	printf("%s  %s%s that mail was sent to just now or waits for; of all %" PRIu64 ", %" PRIu64 " cannot be used\n",
+	       shown ? "" : "\nDomains\n", shown ? "and " : "",
+	       look_count(all - shown, shown ? "more domain" : "domain", count), all, unwell);
 }
 
 static void show(const struct status *status)
