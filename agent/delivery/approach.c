@@ -53,10 +53,13 @@ void approach_note(struct approach *a, const char *text)
 
 void approach_note_host(struct approach *a, const char *text)
 {
+	const char *name = approach_current(a)->name;
+	size_t len = strlen(name);
 	char line[APPROACH_STORY_MAX];
 
-	if (a->host_count > 1)
-		snprintf(line, sizeof line, "%s: %s", approach_current(a)->name, text);
+	/* What DNS says begins with the name itself. */
+	if (a->host_count > 1 && (strncmp(text, name, len) != 0 || text[len] != ':'))
+		snprintf(line, sizeof line, "%s: %s", name, text);
 	else
 		snprintf(line, sizeof line, "%s", text);
 	approach_note(a, line);

@@ -20,10 +20,13 @@ static struct scheduler *scheduler_of(const struct gate *gate)
 	return gate->pool->scheduler;
 }
 
-static bool is_insecure(const struct config_smarthost *host, bool is_local)
+/* To MX opportunistic is the rule, and asks for more where the domain promises it. */
+static bool is_insecure(const struct lane *lane)
 {
-	return !is_local &&
-	       (host->tls == CONFIG_TLS_NONE || host->tls == CONFIG_TLS_OPPORTUNISTIC || !host->tls_verify);
+	const struct config_smarthost *host = lane->host;
+
+	return !lane->is_local && (host->tls == CONFIG_TLS_NONE || !host->tls_verify ||
+				   (host->tls == CONFIG_TLS_OPPORTUNISTIC && !lane->domain));
 }
 
 /* ---------------------------------------------------------------- overview */
@@ -134,7 +137,7 @@ static void describe(struct gate *gate, const struct lane *lane, struct traffic_
 		.deferred = lane->deferred,
 		.bounced = lane->bounced,
 		.last_success_ms = lane->success_wall_ms,
-		.insecure = is_insecure(lane->host, lane->is_local),
+		.insecure = is_insecure(lane),
 	};
 	if (lane->trouble == TRAFFIC_WELL && is_offline_for(s, lane)) {
 		out->trouble = TRAFFIC_NETWORK;

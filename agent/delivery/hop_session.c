@@ -108,6 +108,20 @@ static bool lacks_starttls(const struct hop *hop, const struct client_failure *f
 	       peer->hello.len && !peer->tls && !(peer->extensions & EHLO_BIT(EHLO_STARTTLS));
 }
 
+/* Whose promise a server did not keep, where its own domain has given it; the configuration's needs no word here. */
+static const char *broken_promise(struct hop *hop, const struct client_failure *f)
+{
+	enum tlspolicy_level level = approach_policy(hop->approach)->level;
+
+	if (level == TLSPOLICY_MTA_STS && has_failed_in_tls(hop, f))
+		return " (its domain's MTA-STS policy demands a proof)";
+	if (f->phase != CLIENT_AT_STARTTLS && !lacks_starttls(hop, f))
+		return "";
+	if (level == TLSPOLICY_MTA_STS)
+		return " (its domain's MTA-STS policy demands TLS)";
+	return level == TLSPOLICY_DANE || level == TLSPOLICY_DANE_ENCRYPT ? " (its TLSA records demand TLS)" : "";
+}
+
 static void on_failed(struct hop *hop, const struct client_action *action)
 {
 	const struct client_failure *f = &action->failure;
@@ -117,15 +131,18 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 		.is_throttled = f->object == CLIENT_THROTTLED,
 	};
 	struct buf text;
+	size_t reply_at;
 
 	turn_to_other_family(hop, f);
 	hop->tries_next = may_try_next(hop, f);
 	buf_init(&text, 2048);
 	buf_printf(&text, "%s: %s: ", hop->peer, client_phase_name(f->phase));
+	reply_at = text.len;
 	reply_print(&f->reply, &text);
-	failure.text = buf_cstr(&text);
 	if (f->phase == CLIENT_AT_STARTTLS || lacks_starttls(hop, f))
-		hop_report_tls_failed(hop, "starttls-not-supported", failure.text);
+		hop_report_tls_failed(hop, "starttls-not-supported", buf_cstr(&text) + reply_at);
+	buf_append_str(&text, broken_promise(hop, f));
+	failure.text = buf_cstr(&text);
 	if (f->object == CLIENT_LANE && !hop->is_ready) {
 		approach_note(hop->approach, failure.text);
 		failure.text = hop->tries_next ? failure.text : approach_story(hop->approach);

@@ -19,7 +19,7 @@ void words_host(const struct lane *lane, char *out, size_t size)
 		snprintf(out, size, "%s", lane->name);
 	else if (lane->domain)
 		snprintf(out, size, "%s", lane->domain);
-	else if (lane->host->host[0] == '/')
+	else if (lane->host->host[0] == '/' || lane->host->port == 0) /* a socket; "srv:DOMAIN" */
 		snprintf(out, size, "%s", lane->host->host);
 	else
 		snprintf(out, size, "%s:%u", lane->host->host, lane->host->port);
@@ -79,6 +79,26 @@ static void advise_host(const struct lane *lane, char *out, size_t size)
 
 	if (hint)
 		snprintf(out, size, "%s", hint);
+	else if (lane->host->proxy.host && strncmp(lane->error, "proxy ", 6) == 0)
+		snprintf(
+			out, size,
+			"nothing if the proxy recovers; else start it, or check proxy of smarthost \"%s\"; sendoff flush tries "
+			"at once",
+			lane->name);
+	else if (says(lane, "source address"))
+		snprintf(
+			out, size,
+			"check source of smarthost \"%s\": it is for addresses that this machine has now; sendoff flush "
+			"tries at once",
+			lane->name);
+	else if (lane->host->host[0] == '/')
+		snprintf(
+			out, size,
+			"start the program that takes mail at this socket, or check host of smarthost \"%s\"; sendoff flush "
+			"tries at once",
+			lane->name);
+	else if (says(lane, "SRV records"))
+		snprintf(out, size, "check host of smarthost \"%s\", or name the server itself there", lane->name);
 	else if (says(lane, "DANE") || says(lane, "TLSA"))
 		snprintf(
 			out, size,
@@ -126,6 +146,18 @@ static void advise_mx(const struct lane *lane, char *out, size_t size)
 			 "mail is not sent without the TLS that tls in mx or domain \"%s\" demands: ask the domain's "
 			 "operator; sendoff test %s shows each step",
 			 domain, domain);
+	else if (lane->host->proxy.host && strncmp(lane->error, "proxy ", 6) == 0)
+		snprintf(
+			out, size,
+			"nothing if the proxy recovers; else start it, or check proxy of mx or domain \"%s\"; sendoff flush "
+			"tries at once",
+			domain);
+	else if (says(lane, "source address"))
+		snprintf(
+			out, size,
+			"check source of mx or domain \"%s\": it is for addresses that this machine has now; sendoff flush "
+			"tries at once",
+			domain);
 	else if (lane->trouble == TRAFFIC_ACCOUNT)
 		snprintf(out, size,
 			 "its servers do not take mail from this machine just now: a smart host may (route to = "

@@ -130,8 +130,11 @@ static int bind_source(const struct dial *dial, struct dial_attempt *a)
 	/* The port is chosen at connect(), where two connections to different hosts may share one. */
 	setsockopt(a->fd, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &(int){ 1 }, sizeof(int));
 #endif
-	a->is_local = bind(a->fd, (const struct sockaddr *)&source->addr, source->len) != 0;
-	return a->is_local ? errno : 0;
+	if (bind(a->fd, (const struct sockaddr *)&source->addr, source->len) == 0)
+		return 0;
+	a->is_local = true;
+	a->why = errno == EADDRNOTAVAIL ? "the source address is not one of this machine's" : NULL;
+	return errno;
 }
 
 /* An address that our own do not reach. */

@@ -203,6 +203,8 @@ def test_what_a_policy_does(world, one):
     else:
         until(lambda: one.says in world.why(domain), lambda: f"{one.says} in:\n{world.story(domain)}")
         assert not world.servers[domain].mails and not world.history(domain)
+        # Whose promise it is, and whom to tell: no line of the configuration demands it.
+        assert f"{domain} has published" in world.why(domain), world.why(domain)
         assert all(c.split(" ")[0] in ("EHLO", "STARTTLS", "QUIT") for c in world.servers[domain].commands)
     # Once is enough: whoever asks shares the answer.
     assert world.https.times(domain) <= 1
@@ -230,6 +232,7 @@ def test_what_is_reported_of_it(world, one):
         details = policies["failure-details"]
         assert failed >= 1 and well == 0 and details[0]["result-type"] == one.counted[1], report
         assert details[0]["receiving-mx-hostname"] == f"mx.{domain}"
+        assert not details[0].get("failure-reason-code", "").startswith("mx."), details
 
 
 # ---------------------------------------------------------------- as time goes by

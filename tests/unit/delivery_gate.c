@@ -78,6 +78,7 @@ static void why_speaks_of_the_domain(void **state)
 		{ "mx1.example.org: DANE: the certificate fits no TLSA record",
 		  "has published what its servers' certificates" },
 		{ "mx1.example.org: the server does not offer STARTTLS", "domain \"example.org\"" },
+		{ "192.0.2.1:25: the source address is not one of this machine's", "check source of mx" },
 	};
 	(void)state;
 
