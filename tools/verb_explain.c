@@ -67,9 +67,16 @@ static void show_rcpt(const struct explain *e, const json_t *row)
 		printf("  %-8s none fits: the mail is taken, and waits until one does\n", "route");
 	} else {
 		printf("  %-8s %s ->", "route", look_text(talk_text(row, "route"), 0, cell, sizeof cell));
-		for (size_t i = 0; i < json_array_size(via); i++)
-			printf("%s %s", i ? ", then" : "",
-			       look_text(json_string_value(json_array_get(via, i)), 0, cell, sizeof cell));
+		for (size_t i = 0; i < json_array_size(via); i++) {
+			const char *name = json_string_value(json_array_get(via, i));
+
+			/* Those with weights stand in front, and share. */
+			printf("%s %s",
+			       !i                  ? ""
+			       : strchr(name, '=') ? " and"
+						   : ", then",
+			       look_text(name, 0, cell, sizeof cell));
+		}
 		place(e, talk_text(row, "route_file"), talk_number(row, "route_line"));
 	}
 	printf("  %-8s after %s", "given up", text_duration_print(talk_number(row, "lifetime_ms"), lifetime));
@@ -118,7 +125,8 @@ static void show_lane(struct explain *e, const json_t *row)
 	if (!e->is_headed)
 		putchar('\n');
 	e->is_headed = true;
-	printf("%-*s %s", STEP_WIDTH, "smarthost", look_text(talk_text(row, "name"), 0, cell, sizeof cell));
+	printf("%-*s %s", STEP_WIDTH, strncmp(talk_text(row, "name"), "mx:", 3) == 0 ? "domain" : "smarthost",
+	       look_text(talk_text(row, "name"), 0, cell, sizeof cell));
 	printf("  %s  %s", look_text(talk_text(row, "host"), 0, cell, sizeof cell),
 	       look_colour(e->cli, is_well ? LOOK_GREEN : LOOK_RED));
 	if (paused_by[0])
@@ -139,6 +147,11 @@ static void show_look(const struct explain *e, const json_t *row)
 	       look_text(talk_text(row, "lane"), 0, cell, sizeof cell), look_colour(e->cli, LOOK_PLAIN));
 }
 
+static bool is_bad(const json_t *step)
+{
+	return strcmp(talk_text(step, "end"), "failed") == 0;
+}
+
 static void on_row(void *arg, const json_t *row)
 {
 	struct explain *e = arg;
@@ -155,7 +168,7 @@ static void on_row(void *arg, const json_t *row)
 		show_lane(e, row);
 	else if (talk_is(row, "look"))
 		show_look(e, row);
-	else if (talk_is(row, "step") && strcmp(talk_text(row, "what"), "result") != 0)
+	else if (talk_is(row, "step") && (strcmp(talk_text(row, "what"), "result") != 0 || is_bad(row)))
 		verb_test_step(e->cli, row);
 	fflush(stdout);
 }

@@ -14,6 +14,7 @@ struct test {
 	const struct cli *cli;
 	char host[512];         /* whom the steps so far were taken with */
 	char result[CELL_SIZE]; /* what the last one said */
+	char advice[CELL_SIZE]; /* and what to do, or "" */
 };
 
 /* A line for each host that the walk comes to. */
@@ -61,6 +62,7 @@ static void on_row(void *arg, const json_t *row)
 	}
 	if (strcmp(talk_text(row, "what"), "result") == 0) {
 		look_text(talk_text(row, "text"), 0, test->result, sizeof test->result);
+		look_text(talk_text(row, "advice"), 0, test->advice, sizeof test->advice);
 		return;
 	}
 	show_host(test, talk_text(row, "host"));
@@ -85,9 +87,9 @@ int verb_test_run(struct cli *cli)
 		if (cli->json)
 			talk_print(done);
 		else
-			printf("\n%sMail %s go this way%s:%s %s\n", look_colour(cli, is_well ? LOOK_GREEN : LOOK_RED),
-			       is_well ? "can" : "cannot", is_well ? "" : " just now", look_colour(cli, LOOK_PLAIN),
-			       test.result);
+			printf("\n%sMail %s go this way:%s %s\n%s%s", look_colour(cli, is_well ? LOOK_GREEN : LOOK_RED),
+			       is_well ? "can" : "cannot", look_colour(cli, LOOK_PLAIN), test.result, test.advice,
+			       test.advice[0] ? "\n" : "");
 	}
 	json_decref(done);
 	return status ? status : is_well ? 0 : EX_TEMPFAIL;

@@ -28,15 +28,17 @@ static void tell_tries(struct approach *a, const struct dial_result *r)
 		bool is_winner =
 			r->status == DIAL_OK && memcmp(&one->address.addr, &r->address.addr, r->address.len) == 0;
 		bool has_proxy = a->setup.host->proxy.host;
+		char place[ADDR_TEXT_SIZE + 8];
 		struct approach_step step = {
 			.kind = APPROACH_CONNECT,
 			.ok = is_winner,
 			.took_ms = one->took_ms,
 			.host = name,
-			.where = name[0] == '/' ? name : addr_text(&one->address.addr, where),
+			.where = name[0] == '/' ? name : place,
 			.text = is_winner ? has_proxy ? "connected by the proxy" : "connected" : one->text,
 		};
 
+		snprintf(place, sizeof place, "%s%s", has_proxy ? "proxy " : "", addr_text(&one->address.addr, where));
 		if (one->took_ms >= 0 || one->error)
 			a->setup.step(a->setup.step_arg, &step);
 	}

@@ -10,6 +10,7 @@
 #include "delivery/approach.h"
 #include "delivery/terms.h"
 #include "delivery/journey_words.h"
+#include "message/dsn_words.h"
 #include "net/conn.h"
 #include "route.h"
 #include "smtp/client.h"
@@ -53,7 +54,10 @@ static void tell(const struct traffic_walk *walk, struct traffic_step step)
 /* The phase that ends now. */
 static void tell_phase(struct traffic_walk *walk, enum traffic_step_end end, const char *text, const char *advice)
 {
-	tell(walk, (struct traffic_step){ .what = client_phase_name(walk->phase),
+	/* TCP is connected by then: what is missing is TLS from the first byte. */
+	enum client_phase phase = walk->phase == CLIENT_AT_CONNECT ? CLIENT_AT_TLS : walk->phase;
+
+	tell(walk, (struct traffic_step){ .what = client_phase_name(phase),
 					  .host = walk->peer,
 					  .end = end,
 					  .took_ms = now_of(walk) - walk->since_ms,
@@ -86,12 +90,13 @@ static void free_walk(struct traffic_walk *walk)
 }
 
 /* The last step; the walk is gone after it. */
-static void finish(struct traffic_walk *walk, bool is_well, const char *text)
+static void finish(struct traffic_walk *walk, bool is_well, const char *text, const char *advice)
 {
 	tell(walk, (struct traffic_step){ .what = "result",
 					  .end = is_well ? TRAFFIC_STEP_WELL : TRAFFIC_STEP_FAILED,
 					  .took_ms = -1,
 					  .text = text,
+					  .advice = advice,
 					  .is_last = true });
 	free_walk(walk);
 }
@@ -201,10 +206,12 @@ static void on_failed(struct traffic_walk *walk, const struct client_failure *fa
 
 	buf_init(&text, 2048);
 	reply_print(&failure->reply, &text);
+	if (failure->object == CLIENT_PARKED && failure->phase == CLIENT_AT_EHLO)
+		journey_words_logins(client_peer(walk->client)->auth_offered, &text);
 	walk->phase = failure->phase;
 	walk->tries_next = may_try_next(walk, failure);
 	tell_phase(walk, walk->is_well ? TRAFFIC_STEP_NOTE : TRAFFIC_STEP_FAILED, buf_cstr(&text),
-		   journey_words_failure(walk->host, failure));
+		   journey_words_failure(walk->host, failure, client_peer(walk->client)->auth_offered != 0));
 	note(walk, failure->phase, buf_cstr(&text));
 	buf_fini(&text);
 }
@@ -240,7 +247,7 @@ static void end_session(struct traffic_walk *walk)
 		return;
 	}
 	snprintf(text, sizeof text, "%s would take it", walk->peer);
-	finish(walk, walk->is_well, walk->is_well ? text : approach_story(walk->approach));
+	finish(walk, walk->is_well, walk->is_well ? text : approach_story(walk->approach), "");
 }
 
 static void act(struct traffic_walk *walk, const struct client_action *action)
@@ -349,15 +356,15 @@ static void on_step(void *arg, const struct approach_step *s)
 	char text[900];
 
 	snprintf(text, sizeof text, "%s%s%s", s->where, s->where[0] && s->text[0] ? ": " : "", s->text);
-	tell(walk,
-	     (struct traffic_step){ .what = journey_words_step(s->kind),
-				    .host = s->host,
-				    .end = s->ok                             ? TRAFFIC_STEP_WELL
-					   : journey_words_may_lack(s->kind) ? TRAFFIC_STEP_NOTE
-									     : TRAFFIC_STEP_FAILED,
-				    .took_ms = s->took_ms,
-				    .text = text,
-				    .advice = s->ok ? "" : journey_words_advice(walk->host, walk->domain, s->kind) });
+	tell(walk, (struct traffic_step){
+			   .what = journey_words_step(s->kind),
+			   .host = s->host,
+			   .end = s->ok                             ? TRAFFIC_STEP_WELL
+				  : journey_words_may_lack(s->kind) ? TRAFFIC_STEP_NOTE
+								    : TRAFFIC_STEP_FAILED,
+			   .took_ms = s->took_ms,
+			   .text = text,
+			   .advice = s->ok ? "" : journey_words_advice(walk->host, walk->domain, s->kind, s->text) });
 }
 
 static void approached(void *arg, const struct approach_result *r)
@@ -367,16 +374,18 @@ static void approached(void *arg, const struct approach_result *r)
 
 	switch (r->end) {
 	case APPROACH_OK: start_session(walk, r->fd); return;
-	case APPROACH_LOOKED: finish(walk, true, r->text); return;
-	case APPROACH_NEVER: snprintf(text, sizeof text, "%s %s", r->status, r->text); break;
+	case APPROACH_LOOKED: finish(walk, true, r->text, ""); return;
+	case APPROACH_NEVER:
+		snprintf(text, sizeof text, "a message would come back at once: %s %s", r->status, r->text);
+		finish(walk, false, text, dsn_words_advice(r->status));
+		return;
 	case APPROACH_NO_SECRET:
 	case APPROACH_NO_HOST:
 	case APPROACH_REFUSED:
 	case APPROACH_SILENT:
 	case APPROACH_OFFLINE:
-	case APPROACH_LOCAL: snprintf(text, sizeof text, "%s", r->text); break;
+	case APPROACH_LOCAL: finish(walk, false, r->text, ""); return;
 	}
-	finish(walk, false, text);
 }
 
 /* A smart host by its name, or a domain. */

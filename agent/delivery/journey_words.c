@@ -1,10 +1,12 @@
 #include "delivery/journey_words.h"
 
 #include <stdio.h>
+#include <string.h>
 
 #include "delivery/hint.h"
 #include "message/dsn_words.h"
 #include "smtp/ehlo.h"
+#include "smtp/sasl.h"
 
 const char *journey_words_step(enum approach_step_kind kind)
 {
@@ -26,7 +28,8 @@ bool journey_words_may_lack(enum approach_step_kind kind)
 	return kind == APPROACH_STS || kind == APPROACH_TLSA || kind == APPROACH_ALIAS;
 }
 
-const char *journey_words_advice(const struct config_smarthost *host, const char *domain, enum approach_step_kind kind)
+const char *journey_words_advice(const struct config_smarthost *host, const char *domain, enum approach_step_kind kind,
+				 const char *text)
 {
 	switch (kind) {
 	case APPROACH_SECRET:
@@ -35,11 +38,19 @@ const char *journey_words_advice(const struct config_smarthost *host, const char
 			       : "check that the agent's user may read the secret, and nobody else";
 	case APPROACH_TARGET:
 	case APPROACH_ADDRESS:
-		return domain ? "check what stands behind the @; if others can resolve it, check the name servers of this machine"
+		return domain ? "check what stands behind the @; if others can send mail there, check the name servers of this "
+				"machine"
 			      : "check `host`; if others can resolve it, check the name servers of this machine";
 	case APPROACH_CONNECT:
+		if (strstr(text, "source address"))
+			return "check `source`: it is for addresses that this machine has now";
+		if (host->proxy.host)
+			return "start the proxy, or check `proxy`";
 		if (domain)
-			return "many networks and providers block port 25 towards the internet: ask yours, or use a smart host";
+			return "its server may be down; but many networks block port 25 towards the internet: if other domains "
+			       "are like this, ask your provider, or use a smart host";
+		if (host->host[0] == '/')
+			return "start the program that takes mail at this socket, or check `host`";
 		return "check `host` and `port`, and whether a firewall is in between";
 	case APPROACH_POLICY:
 		return "the other side, or the configuration, promises TLS that cannot be proven: mail waits rather than go "
@@ -56,11 +67,12 @@ static const char *after_tls(const struct config_smarthost *host, const struct c
 	if (failure->phase == CLIENT_AT_CONNECT)
 		return "is it the right port? tls = implicit is for ports like 465, tls = starttls for 587";
 	if (!host->host)
-		return "the other side must mend its certificate or its TLSA records; the log has the details";
+		return "the other side must mend its certificate or its TLSA records";
 	return "check `host`, `tls_name` and `tls_ca`; a certificate for another name means another server";
 }
 
-const char *journey_words_failure(const struct config_smarthost *host, const struct client_failure *failure)
+const char *journey_words_failure(const struct config_smarthost *host, const struct client_failure *failure,
+				  bool offers_logins)
 {
 	bool is_own_words = failure->reply.code == 0;
 	const char *hint = failure->phase == CLIENT_AT_AUTH ? hint_about_login(failure->reply.text) : NULL;
@@ -69,6 +81,8 @@ const char *journey_words_failure(const struct config_smarthost *host, const str
 		return hint;
 	switch (failure->object) {
 	case CLIENT_PARKED:
+		if (is_own_words && failure->phase == CLIENT_AT_EHLO && offers_logins)
+			return "name one in `auth` that the server offers";
 		return is_own_words
 			       ? "logins are taken at other ports, or only under TLS: check `port` and `tls`, or remove `user`"
 			       : "check `user` and the secret; many providers want an app password or a token here";
@@ -130,6 +144,20 @@ static void list_extensions(unsigned extensions, struct buf *out)
 			buf_printf(out, " %s", names[i].keyword);
 }
 
+void journey_words_logins(unsigned offered, struct buf *out)
+{
+	const char *before = " (";
+
+	if (!offered)
+		return;
+	for (unsigned i = 0; i < SASL_NONE; i++)
+		if (offered & SASL_BIT(i)) {
+			buf_printf(out, "%s%s", before, sasl_name((enum sasl_mechanism)i));
+			before = " ";
+		}
+	buf_append_str(out, ")");
+}
+
 void journey_words_phase(enum client_phase phase, const struct client_peer *peer, struct buf *out)
 {
 	switch (phase) {
@@ -139,6 +167,7 @@ void journey_words_phase(enum client_phase phase, const struct client_peer *peer
 		if (peer->extensions) {
 			buf_append_str(out, "; offers");
 			list_extensions(peer->extensions, out);
+			journey_words_logins(peer->auth_offered, out);
 		}
 		break;
 	case CLIENT_AT_STARTTLS: buf_append_str(out, "ready to start TLS"); break;

@@ -5,7 +5,7 @@ import subprocess
 
 import pytest
 
-from harness import BUILD, Agent, Sink, free_port
+from harness import BUILD, Agent, Sink, free_port, smarthost, until
 from zones import Zones
 
 IN_CLEAR = "does not offer STARTTLS, and TLS is required"
@@ -87,9 +87,17 @@ def test_a_walk_to_a_domain_goes_from_mx_to_mx(domains):
     assert steps.index(("TCP", "failed")) < steps.index(("TCP", "well")) < steps.index(("RCPT", "well"))
     assert "first.two.test" in text and "second.two.test" in text
     steps, text, status = walk(agent, "null.test")
-    assert status == 75 and "5.1.10" in text
+    assert status == 75 and "would come back at once: 5.1.10" in text and "takes no mail at all" in text
     steps, text, status = walk(agent, "mx:nowhere.test")
     assert status == 75 and "5.1.2" in text
+
+
+def test_opportunistic_mail_between_strangers_is_no_alarm(domains):
+    agent, sink = domains
+    agent.send(to=("bob@two.test",))
+    until(sink.messages, agent.log)
+    lane, = agent.json("status")[0]["lanes"]
+    assert lane["name"] == "mx:two.test" and not lane["insecure"]
 
 
 def test_explain_looks_into_dns_and_connects_nowhere(domains):
@@ -104,3 +112,20 @@ def test_explain_looks_into_dns_and_connects_nowhere(domains):
     assert not [s for s in steps if s["what"] in ("TCP", "EHLO")]
     plain = agent.ctl("explain", "--from", "me@example.org", "--to", "bob@two.test").stdout
     assert "10 first.two.test" in plain and "would be accepted" in plain
+    assert "would come back at once: 5.1.10" in agent.ctl("explain", "--from", "me@example.org", "--to", "bob@null.test").stdout
+
+
+@pytest.mark.parametrize("keys, says, do", [
+    ({"source": "192.0.2.77"}, "the source address is not one of this machine's", "source"),
+    ({"proxy": "socks5://127.0.0.1:{port}"}, "proxy 127.0.0.1:{port}: Connection refused", "proxy"),
+    ({"host": "/nowhere/lmtp", "protocol": "lmtp", "port": None}, "/nowhere/lmtp: No such file", "start the program"),
+])
+def test_what_lies_before_the_server_is_not_called_the_server(scratch, keys, says, do):
+    port = free_port()
+    keys = {k: v.format(port=port) if isinstance(v, str) else v for k, v in keys.items()}
+    agent = Agent(scratch, smarthost("work", **{"host": "127.0.0.1", "port": port, "tls": "none", **keys})).start()
+    agent.send()
+    lane = until(lambda: [one for one in agent.json("status")[0]["lanes"] if one["error"]], agent.log)[0]
+    assert says.format(port=port) in lane["error"] and do in lane["advice"] and "check host, port" not in lane["advice"]
+    _, text, _ = walk(agent, "work")
+    assert says.format(port=port) in text and do in text and "check `host` and `port`" not in text
