@@ -264,8 +264,12 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 		return;
 	}
 	if (lane->trouble == TRAFFIC_WELL && is_offline_for(s, lane)) {
-		say(out, TRAFFIC_GATE_NETWORK, "this machine has no network",
-		    "it goes on by itself when the network is back");
+		if (s->network.dns_only)
+			say(out, TRAFFIC_GATE_NETWORK, "no resolver of this machine answers",
+			    "it goes on by itself when one does; else check dns.servers, or /etc/resolv.conf");
+		else
+			say(out, TRAFFIC_GATE_NETWORK, "this machine has no network",
+			    "it goes on by itself when the network is back");
 		snprintf(out->said, sizeof out->said, "%s", s->network.text);
 		out->since_ms = s->network.offline_wall_ms;
 		out->until_ms = moment_wall(now, s->network.retry_boot_ms);

@@ -129,3 +129,11 @@ def test_what_lies_before_the_server_is_not_called_the_server(scratch, keys, say
     assert says.format(port=port) in lane["error"] and do in lane["advice"] and "check host, port" not in lane["advice"]
     _, text, _ = walk(agent, "work")
     assert says.format(port=port) in text and do in text and "check `host` and `port`" not in text
+
+
+def test_a_resolver_that_does_not_answer_is_not_called_the_network(scratch):
+    agent = Agent(scratch, f'dns {{ servers = {{"127.0.0.1:{free_port()}"}} }}', route='route "rest" { via = {"mx"} }').start()
+    agent.send(to=("bob@two.test",))
+    until(lambda: agent.json("status")[0]["offline"], agent.log)
+    said = agent.ctl("why", agent.json("list")[0]["id"]).stdout
+    assert "no resolver of this machine answers" in said and "dns.servers" in said, said
