@@ -52,7 +52,7 @@ static void use_servers(struct dns *dns, const struct hosts_servers *servers)
 	dns->trusted = servers->count > 0;
 	for (size_t i = 0; i < servers->count; i++)
 		dns->trusted = dns->trusted && (dns->trust_ad || addr_is_loopback(&servers->list[i].addr));
-	dns->heard_ms = 0;
+	dns->generation++;
 	forget_channels(dns);
 	dns_cache_clear(&dns->cache); /* in another network names may have other addresses */
 }
@@ -238,7 +238,9 @@ static void pulse_replied(struct dns_question *question, const struct dns_channe
 
 enum dns_status dns_query_silence(const struct dns_query *query)
 {
-	return query->dns->heard_ms > query->begun_ms ? DNS_TEMPORARY : DNS_SILENT;
+	const struct dns *dns = query->dns;
+
+	return query->generation == dns->generation && dns->heard_ms > query->begun_ms ? DNS_TEMPORARY : DNS_SILENT;
 }
 
 static bool is_waiting_in_silence(const struct dns *dns)
@@ -321,7 +323,7 @@ static void on_reply(void *arg, const struct dns_channel_reply *reply)
 	struct dns_query *query = question->query;
 
 	query->outstanding--;
-	if (reply->status == DNS_OK)
+	if (reply->status == DNS_OK && query->generation == query->dns->generation)
 		hear(query->dns, reply->message);
 	if (query->over || query->dns->closing)
 		query_release(query);
@@ -353,6 +355,7 @@ void dns_question_ask(struct dns_question *question)
 		dns->current[question->turn] = channel;
 	}
 	question->trusted = dns->trusted;
+	query->generation = dns->generation;
 	feel_pulse(dns);
 	query->outstanding++;
 	status = dns_channel_ask(channel, query->name, question->type, on_reply, question);
@@ -424,7 +427,7 @@ void dns_configure(struct dns *dns, const struct dns_config *config)
 	memset(&dns->resolv, 0, sizeof(dns->resolv));
 	dns->servers.count = 0;
 	dns->trusted = false;
-	dns->heard_ms = 0;
+	dns->generation++;
 	forget_channels(dns);
 	dns_cache_clear(&dns->cache);
 }

@@ -29,7 +29,8 @@ struct dns {
 	size_t query_count;
 	struct dns_cache cache;
 	struct dns_query *pulse; /* a question of our own, while others wait for answers; or NULL */
-	int64_t heard_ms;        /* boot time of the last answer that was one */
+	int64_t heard_ms;        /* boot time of the last answer that was one, of the resolvers in use */
+	unsigned generation;     /* how often the resolvers have changed */
 	bool closing;
 };
 
@@ -43,6 +44,7 @@ struct dns_query {
 	unsigned outstanding;     /* answers that c-ares still owes us */
 	bool over;                /* answered or cancelled: only waits for them */
 	int64_t begun_ms;
+	unsigned generation;                      /* of the resolvers that were asked */
 	void (*finish)(struct dns_query *query);  /* its time is up, or all answers are there: tell the caller */
 	void (*discard)(struct dns_query *query); /* what it holds beside itself; NULL: nothing */
 	struct loop_timer timer;
