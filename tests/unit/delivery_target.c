@@ -5,6 +5,10 @@
 #include <stdint.h>
 #include <cmocka.h>
 
+#include <netinet/in.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
 #include <string.h>
 
 #include "base/buf.h"
@@ -226,7 +230,7 @@ static void no_address_is_looked_up_where_we_do_not_listen(void **state)
 	assert_string_equal(ns.all, "MX plain.test\n");
 }
 
-static void no_resolver_is_silence(void **state)
+static void a_name_whose_servers_are_silent_is_no_silence(void **state)
 {
 	static const struct ns_row silent[] = { { "plain.test", "MX", "SILENCE" }, { NULL, NULL, NULL } };
 	const char *servers[] = { ns.address };
@@ -236,8 +240,28 @@ static void no_resolver_is_silence(void **state)
 	ns.rows = silent;
 	dns_configure(dns, &how);
 	resolve(&mx, "plain.test", false, 1);
+	assert_int_equal(got.end, TARGET_NO_HOST);
+}
+
+static void no_resolver_is_silence(void **state)
+{
+	/* Bound, and nobody reads it. */
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+	socklen_t len = sizeof addr;
+	int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	char address[32];
+	const char *servers[] = { address };
+	struct dns_config how = { .servers = servers, .server_count = 1, .hosts_file = "/dev/null", .timeout_ms = 300 };
+
+	(void)state;
+	assert_int_equal(bind(fd, (struct sockaddr *)&addr, len), 0);
+	assert_int_equal(getsockname(fd, (struct sockaddr *)&addr, &len), 0);
+	snprintf(address, sizeof address, "127.0.0.1:%u", ntohs(addr.sin_port));
+	dns_configure(dns, &how);
+	resolve(&mx, "plain.test", false, 1);
 	assert_int_equal(got.end, TARGET_SILENT);
 	assert_false(got.by_dns);
+	close(fd);
 }
 
 static void what_the_configuration_names_needs_no_dns(void **state)
@@ -417,6 +441,7 @@ int main(void)
 		TEST(a_domain_is_followed_to_where_its_alias_leads),
 		TEST(no_address_is_looked_up_where_we_do_not_listen),
 		TEST(no_resolver_is_silence),
+		TEST(a_name_whose_servers_are_silent_is_no_silence),
 		TEST(what_the_configuration_names_needs_no_dns),
 		TEST(the_services_of_a_domain),
 		TEST(after_cancel_nothing_is_told),
