@@ -68,7 +68,8 @@ struct traffic_why {
 };
 
 struct traffic_summary {
-	bool offline; /* no network */
+	bool offline;  /* no network */
+	bool dns_only; /* with `offline`: there is one, but no resolver answers */
 	int64_t offline_since_ms;
 	char offline_text[256];
 	uint32_t sending; /* recipients in attempts just now */

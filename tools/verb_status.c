@@ -92,6 +92,8 @@ static const char *verdict(const struct status *status, enum look_colour *out_co
 		return "All delivery is paused.";
 	if (number(status, "routes") == 0 || ways.all == 0)
 		return "Mail is kept, but there is no way out: no route to a smart host is configured.";
+	if (talk_bool(status->whole, "offline") && talk_bool(status->whole, "dns_only"))
+		return "No name server answers: mail is kept and sent when one does.";
 	if (talk_bool(status->whole, "offline"))
 		return "This machine is offline: mail is kept and sent when the network is back.";
 	if (ways.unwell == ways.all)
@@ -157,7 +159,7 @@ static void show_head(const struct status *status)
 	       look_age((int64_t)number(status, "started_ms"), status->now_ms, age),
 	       file[0] ? "configured by " : "with built-in defaults", look_text(file, 0, path, sizeof path));
 	if (talk_bool(status->whole, "offline"))
-		printf("  offline since %s  %s\n",
+		printf("  %s since %s  %s\n", talk_bool(status->whole, "dns_only") ? "no names" : "offline",
 		       look_time((int64_t)number(status, "offline_since_ms"), status->now_ms, age),
 		       look_text(talk_text(status->whole, "offline_text"), 0, path, sizeof path));
 	for (size_t i = 0; i < json_array_size(json_object_get(status->whole, "listeners")); i++)

@@ -54,6 +54,7 @@ static void add_traffic(json_t *object, const struct client *client)
 
 	traffic->summary(traffic->self, &summary);
 	json_object_set_new(object, "offline", json_boolean(summary.offline));
+	json_object_set_new(object, "dns_only", json_boolean(summary.dns_only));
 	json_object_set_new(object, "offline_text", fields_text(summary.offline_text));
 	add(object, "offline_since_ms", (uint64_t)summary.offline_since_ms);
 	add(object, "started_ms", (uint64_t)summary.started_ms);

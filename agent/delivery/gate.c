@@ -53,6 +53,7 @@ static void summary(void *self, struct traffic_summary *out)
 
 	*out = (struct traffic_summary){
 		.offline = s->network.is_offline,
+		.dns_only = s->network.is_offline && s->network.dns_only,
 		.offline_since_ms = s->network.is_offline ? s->network.offline_wall_ms : 0,
 		.sending = (uint32_t)s->flight.count,
 		.connections = (uint32_t)gate->pool->count,
@@ -172,8 +173,8 @@ static bool lane_named(void *self, const char *name, struct traffic_lane *out)
 static void say(struct traffic_why *out, enum traffic_gate gate, const char *text, const char *advice)
 {
 	out->gate = gate;
-	snprintf(out->text, sizeof out->text, "%s", text);
-	snprintf(out->advice, sizeof out->advice, "%s", advice);
+	snprintf(out->text, sizeof out->text, "%.*s", (int)sizeof out->text - 1, text);
+	snprintf(out->advice, sizeof out->advice, "%.*s", (int)sizeof out->advice - 1, advice);
 }
 
 static void name_lane(struct traffic_why *out, const struct lane *lane)

@@ -18,10 +18,8 @@ static void name_of(const char *prefix, const char *domain, char out[QUEUE_STATE
 	uint8_t digest[CRYPTO_SHA256_LEN];
 	size_t len;
 
-	if (strlen(prefix) + strlen(domain) < QUEUE_STATE_NAME_SIZE) {
-		snprintf(out, QUEUE_STATE_NAME_SIZE, "%s%s", prefix, domain);
+	if (snprintf(out, QUEUE_STATE_NAME_SIZE, "%s%s", prefix, domain) < QUEUE_STATE_NAME_SIZE)
 		return;
-	}
 	crypto_hash(CRYPTO_SHA256, span_str(domain), digest);
 	len = (size_t)snprintf(out, QUEUE_STATE_NAME_SIZE, "%ssha256-", prefix);
 	for (size_t i = 0; i < sizeof digest; i++, len += 2)

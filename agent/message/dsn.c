@@ -95,6 +95,8 @@ char *dsn_status(const struct dsn_rcpt *rcpt, char out[DSN_STATUS_SIZE])
 		snprintf(out, DSN_STATUS_SIZE, "%.*s", (int)n, reply.data + 4);
 	else if (n > 0 && reply.data[0] == class)
 		snprintf(out, DSN_STATUS_SIZE, "%.*s", (int)n, reply.data);
+	else if (rcpt->action == DSN_DELAYED && !is_digits(reply, 3))
+		snprintf(out, DSN_STATUS_SIZE, "4.4.0"); /* 3.5: our own words, about the network or the way */
 	else
 		snprintf(out, DSN_STATUS_SIZE, "%c.0.0", class);
 	return out;

@@ -492,15 +492,25 @@ static void the_status_code_fits_reply_and_action(void **state)
 		const char *status, *reply, *expect;
 		enum dsn_action action;
 	} codes[] = {
-		{ NULL, "550 5.1.1 x", "5.1.1", DSN_FAILED },    { "5.7.1", "550 5.1.1 x", "5.7.1", DSN_FAILED },
-		{ "5.7", "550 5.1.1 x", "5.1.1", DSN_FAILED },   { "5.7.1 x", "", "5.0.0", DSN_FAILED },
-		{ "", "550 no code", "5.0.0", DSN_FAILED },      { "", "550", "5.0.0", DSN_FAILED },
-		{ "", "550 5.1.1", "5.1.1", DSN_FAILED },        { "", "550 5.1.", "5.0.0", DSN_FAILED },
-		{ "", "550 5.1", "5.0.0", DSN_FAILED },          { "", "550 5.1.1111 x", "5.0.0", DSN_FAILED },
-		{ "", "550 5.1.1x", "5.0.0", DSN_FAILED },       { "", "450 4.2.0 grey", "5.0.0", DSN_FAILED },
-		{ "", "450 4.2.0 grey", "4.2.0", DSN_DELAYED },  { "", "535 5.7.8 password", "4.0.0", DSN_DELAYED },
-		{ "", "4.4.1 timed out", "4.4.1", DSN_DELAYED }, { "", "450 4.2.0 grey", "4.4.7", DSN_EXPIRED },
-		{ NULL, NULL, "2.0.0", DSN_DELIVERED },          { NULL, "250 2.1.5 ok", "2.1.5", DSN_RELAYED },
+		{ NULL, "550 5.1.1 x", "5.1.1", DSN_FAILED },
+		{ "5.7.1", "550 5.1.1 x", "5.7.1", DSN_FAILED },
+		{ "5.7", "550 5.1.1 x", "5.1.1", DSN_FAILED },
+		{ "5.7.1 x", "", "5.0.0", DSN_FAILED },
+		{ "", "550 no code", "5.0.0", DSN_FAILED },
+		{ "", "550", "5.0.0", DSN_FAILED },
+		{ "", "550 5.1.1", "5.1.1", DSN_FAILED },
+		{ "", "550 5.1.", "5.0.0", DSN_FAILED },
+		{ "", "550 5.1", "5.0.0", DSN_FAILED },
+		{ "", "550 5.1.1111 x", "5.0.0", DSN_FAILED },
+		{ "", "550 5.1.1x", "5.0.0", DSN_FAILED },
+		{ "", "450 4.2.0 grey", "5.0.0", DSN_FAILED },
+		{ "", "450 4.2.0 grey", "4.2.0", DSN_DELAYED },
+		{ "", "535 5.7.8 password", "4.0.0", DSN_DELAYED },
+		{ "", "4.4.1 timed out", "4.4.1", DSN_DELAYED },
+		{ "", "450 4.2.0 grey", "4.4.7", DSN_EXPIRED },
+		{ NULL, NULL, "2.0.0", DSN_DELIVERED },
+		{ NULL, "250 2.1.5 ok", "2.1.5", DSN_RELAYED },
+		{ "", "mx.example: Connection refused", "4.4.0", DSN_DELAYED },
 	};
 
 	(void)state;
