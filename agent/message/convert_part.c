@@ -38,14 +38,17 @@ static void put_missing(struct convert *c, unsigned plan, struct convert_sink *s
 {
 	const struct convert_part *p = &c->part;
 
-	if (!is_encoded(plan) || plan & CONVERT_MENDED)
+	bool is_mended = plan & CONVERT_MENDED;
+
+	if (!is_encoded(plan))
 		return;
-	if (p->is_message && !p->has_version)
+	if (p->is_message && !p->has_version && !is_mended)
 		convert_encode_put(sink, SPAN("MIME-Version: 1.0\r\n"));
-	if (plan & CONVERT_CHARSET)
+	if (plan & CONVERT_CHARSET && !is_mended)
 		convert_encode_put(sink, SPAN("Content-Type: text/plain; charset=unknown-8bit\r\n"));
-	if (!p->has_label)
+	if (!p->has_label && !is_mended)
 		put_label(c, plan, sink);
+	/* What was no field may look like one when it is encoded. */
 	if (!p->has_blank)
 		convert_encode_put(sink, SPAN("\r\n"));
 }
