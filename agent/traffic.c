@@ -6,6 +6,7 @@ const char *traffic_gate_name(enum traffic_gate gate)
 	case TRAFFIC_GATE_NONE: return "none";
 	case TRAFFIC_GATE_SENDING: return "sending";
 	case TRAFFIC_GATE_HELD: return "held";
+	case TRAFFIC_GATE_KEPT: return "kept";
 	case TRAFFIC_GATE_DAMAGED: return "damaged";
 	case TRAFFIC_GATE_ROUTE: return "route";
 	case TRAFFIC_GATE_NETWORK: return "network";

@@ -42,6 +42,7 @@ enum traffic_gate {
 	TRAFFIC_GATE_NONE,    /* nothing holds it: next in line */
 	TRAFFIC_GATE_SENDING, /* being delivered now */
 	TRAFFIC_GATE_HELD,    /* an operator's hold */
+	TRAFFIC_GATE_KEPT,    /* a report that nobody could be given */
 	TRAFFIC_GATE_DAMAGED, /* checksum does not match */
 	TRAFFIC_GATE_ROUTE,   /* no route */
 	TRAFFIC_GATE_NETWORK,

@@ -113,6 +113,7 @@ const char *look_gate(const char *gate)
 		{ "none", "its turn" },
 		{ "sending", "being sent now" },
 		{ "held", "an operator holds it" },
+		{ "kept", "a report nobody could be given" },
 		{ "damaged", "stored bytes are damaged" },
 		{ "route", "no route" },
 		{ "network", "the network" },

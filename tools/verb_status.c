@@ -319,6 +319,9 @@ static void show_matters(const struct status *status)
 		    "add a route that fits to the configuration (sendoff.conf(5)), then: sendoff reload");
 	show_matter(status, number(status, "held"), "message", "held by an operator",
 		    "sendoff list --state held; sendoff release ID");
+	show_matter(
+		status, number(status, "kept"), "report", "that nobody could be given, kept until somebody reads it",
+		"sendoff list --state held; sendoff cat ID; sendoff remove ID; or set postmaster (sendoff.conf(5))");
 	show_matter(status, number(status, "damaged"), "message",
 		    "damaged: the stored bytes do not match their checksum",
 		    "look at the disk; sendoff list --state damaged; sendoff remove ID");

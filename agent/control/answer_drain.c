@@ -50,6 +50,7 @@ static bool is_stuck(const struct traffic_why *why)
 {
 	switch (why->gate) {
 	case TRAFFIC_GATE_HELD:
+	case TRAFFIC_GATE_KEPT:
 	case TRAFFIC_GATE_DAMAGED:
 	case TRAFFIC_GATE_ROUTE:
 	case TRAFFIC_GATE_PAUSED:

@@ -149,6 +149,7 @@ static json_t *whole(struct client *client, const struct census *census)
 	add(object, "counted", census->messages);
 	json_object_set_new(object, "counted_all", json_boolean(!census->is_cut));
 	add(object, "held", census->held);
+	add(object, "kept", census->kept);
 	add(object, "damaged", census->damaged);
 	add(object, "doubtful", census->doubtful);
 	add(object, "report_owed", census->owed);

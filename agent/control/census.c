@@ -65,6 +65,8 @@ static void count_message(struct census *census, const struct queue_envelope *en
 		census->oldest_ms = envelope->arrival_ms;
 	if (envelope->flags & QUEUE_DAMAGED_BODY)
 		census->damaged++;
+	else if (envelope->flags & QUEUE_HELD && envelope->flags & QUEUE_KEPT)
+		census->kept++;
 	else if (envelope->flags & QUEUE_HELD)
 		census->held++;
 	for (uint32_t n = 0; walk_rcpt(&census->walk, envelope, n, budget, &rcpt); n = rcpt.n + 1)

@@ -23,7 +23,7 @@ struct census {
 	struct walk walk;
 	struct filter everything;
 	uint64_t messages, recipients, bytes;
-	uint64_t held, damaged;           /* messages */
+	uint64_t held, kept, damaged;     /* messages; kept: reports that nobody could be given */
 	uint64_t doubtful, owed, put_off; /* recipients: perhaps delivered; waiting for a report; FUTURERELEASE */
 	int64_t oldest_ms;                /* arrival of the oldest message; 0: none */
 	struct census_target targets[CENSUS_TARGETS];

@@ -212,7 +212,7 @@ static bool why_message(const struct queue_envelope *envelope, const struct queu
 		return true;
 	}
 	if (envelope->flags & QUEUE_HELD && envelope->flags & QUEUE_KEPT) {
-		say(out, TRAFFIC_GATE_HELD,
+		say(out, TRAFFIC_GATE_KEPT,
 		    "it is a report that nobody could be given; it is kept until somebody reads it",
 		    "read it with sendoff cat, then sendoff remove; with postmaster = \"…\" such reports go there");
 		out->since_ms = rcpt->last_ms;

@@ -163,9 +163,25 @@ def test_a_bounce_about_a_bounce_is_never_made(scratch):
     sink = Sink(scratch, "--reply", "rcpt=550 5.1.1 No such user")
     agent = Agent(scratch, sink.smarthost() + FAST).start()
     agent.send()
-    until(lambda: agent.log().count(" bounced ") >= 2 and not messages(agent), lambda: agent.log())
-    assert agent.log().count(" bounced ") == 2  # the message, then the report about it
+    until(lambda: " kept " in agent.log(), lambda: agent.log())
+    assert agent.log().count(" bounced ") == 1  # the message; the report about it is kept
     assert not sink.messages()
+    report, = messages(agent)
+    assert "nobody could be given" in agent.ctl("why", report["id"]).stdout
+    assert "1 report that nobody could be given" in agent.ctl("status").stdout
+    agent.ctl("remove", "--yes", report["id"])
+    assert not messages(agent)
+
+
+def test_a_report_that_fails_goes_to_the_postmaster(scratch):
+    no = ("--reply", "rcpt=550 5.1.1 No such user", "--for")
+    sink = Sink(scratch, *no, "bob@*", *no, "alice@*")
+    agent = Agent(scratch, sink.smarthost() + FAST + 'postmaster = "pm@example.org"\n').start()
+    agent.send()
+    report = delivered(sink)[0]
+    assert b"To: <pm@example.org>" in report and b"alice@example.org" in report
+    assert sink.envelopes()[0]["recipients"] == ["pm@example.org"]
+    until(lambda: not messages(agent), lambda: agent.log())
 
 
 def test_a_wrong_certificate_is_named_and_nothing_is_sent(scratch):
