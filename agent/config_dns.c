@@ -4,8 +4,6 @@
 #include "config_load.h"
 #include "net/hosts.h"
 
-enum { RESOLV_BYTES = 64 * 1024 };
-
 void config_dns_servers(struct config_load *load)
 {
 	struct config *config = load->config;
@@ -45,23 +43,11 @@ static bool are_near(const struct config_strings *servers)
 
 bool config_dns_is_trusted(const struct config *config, const char *resolv_file)
 {
-	struct hosts_servers servers = { .count = 0 };
-	struct buf text;
-	FILE *f;
-	char *room;
+	struct hosts_servers servers;
 
 	if (config->dns_trust_ad || config->dns_servers.count)
 		return config->dns_trust_ad || are_near(&config->dns_servers);
-	buf_init(&text, RESOLV_BYTES);
-	room = buf_reserve(&text, RESOLV_BYTES);
-	f = fopen(resolv_file, "re");
-	if (f && room) {
-		buf_commit(&text, fread(room, 1, RESOLV_BYTES, f));
-		hosts_servers(buf_span(&text), &servers);
-	}
-	if (f)
-		fclose(f);
-	buf_fini(&text);
+	hosts_servers_of(resolv_file, &servers);
 	for (size_t i = 0; i < servers.count; i++)
 		if (!addr_is_loopback(&servers.list[i].addr))
 			return false;

@@ -13,7 +13,6 @@
 enum {
 	TIMEOUT_MS = 20 * 1000, /* a whole lookup */
 	QUERIES = 8192,         /* at once: hundreds of lanes, each with the addresses of all its hosts */
-	RESOLV_BYTES = 64 * 1024,
 };
 
 const char *dns_status_text(enum dns_status status)
@@ -59,20 +58,9 @@ static void use_servers(struct dns *dns, const struct hosts_servers *servers)
 
 static void read_resolv_conf(struct dns *dns)
 {
-	struct hosts_servers servers = { .count = 0 };
-	FILE *f = fopen(dns->resolv_file, "re");
-	struct buf text;
-	char *room;
+	struct hosts_servers servers;
 
-	buf_init(&text, RESOLV_BYTES);
-	room = buf_reserve(&text, RESOLV_BYTES);
-	if (f && room) {
-		buf_commit(&text, fread(room, 1, RESOLV_BYTES, f));
-		hosts_servers(buf_span(&text), &servers);
-	}
-	if (f)
-		fclose(f);
-	buf_fini(&text);
+	hosts_servers_of(dns->resolv_file, &servers);
 	use_servers(dns, &servers);
 }
 

@@ -8,7 +8,8 @@
 
 enum {
 	DNS_PORT = 53,
-	INDEX_FROM = 64 * 1024, /* bytes of a file: a shorter one is read in no time */
+	RESOLV_BYTES = 64 * 1024, /* of a resolv.conf; what is beyond is not read */
+	INDEX_FROM = 64 * 1024,   /* bytes of a file: a shorter one is read in no time */
 	INDEX_BYTES =
 		256 * 1024, /* a power of two: with 100,000 names one of a thousand others is looked for in vain */
 	INDEX_MARKS = 5,    /* bits of a name */
@@ -164,6 +165,24 @@ void hosts_servers(struct span text, struct hosts_servers *out)
 		addr_set_port(&found.addr, DNS_PORT);
 		out->list[out->count++] = found;
 	}
+}
+
+void hosts_servers_of(const char *path, struct hosts_servers *out)
+{
+	FILE *f = fopen(path, "re");
+	struct buf text;
+	char *room;
+
+	out->count = 0;
+	buf_init(&text, RESOLV_BYTES);
+	room = buf_reserve(&text, RESOLV_BYTES);
+	if (f && room) {
+		buf_commit(&text, fread(room, 1, RESOLV_BYTES, f));
+		hosts_servers(buf_span(&text), out);
+	}
+	if (f)
+		fclose(f);
+	buf_fini(&text);
 }
 
 void hosts_print_servers(const struct hosts_servers *servers, size_t turn, struct buf *out)

@@ -40,6 +40,8 @@ struct hosts_servers {
 
 /* The lines "nameserver ADDRESS" of a resolv.conf. */
 void hosts_servers(struct span text, struct hosts_servers *out);
+/* Those of a file; none when it cannot be read. */
+void hosts_servers_of(const char *path, struct hosts_servers *out);
 /* "127.0.0.1:53,[::1]:53", beginning with the server at `turn`. */
 void hosts_print_servers(const struct hosts_servers *servers, size_t turn, struct buf *out);
 

@@ -11,6 +11,7 @@
 #include <fcntl.h>
 #include <gnutls/gnutls.h>
 #include <gnutls/x509.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -105,7 +106,7 @@ static void say(struct guest *g, struct span text)
 				       : send(g->fd, text.data, text.len, MSG_NOSIGNAL);
 
 		if (g->session ? n == GNUTLS_E_AGAIN || n == GNUTLS_E_INTERRUPTED : n < 0 && errno == EAGAIN)
-			usleep(1000);
+			poll(&(struct pollfd){ .fd = g->fd, .events = POLLOUT }, 1, 1000);
 		else if (n <= 0)
 			return;
 		else
