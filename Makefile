@@ -94,7 +94,7 @@ endef
 
 PROGRAMS := $(addprefix $(BUILD)/,sendoffd sendoff sendmail sendoff-helper)
 
-.PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench bench-link lint format coverage \
+.PHONY: all help demo run test check check-asan check-tsan check-e2e check-crash fuzz bench bench-link soak lint format coverage \
 	install uninstall clean deps tests fuzz-programs
 all: $(PROGRAMS)
 
@@ -197,10 +197,22 @@ bench-link:
 
 bench_src := $(wildcard tests/bench/*.c)
 bench_bin := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(bench_src))
+bench_support := $(call objects,$(wildcard tests/bench/support/*.c))
 .PHONY: bench-programs
 bench-programs: $(bench_bin)
-$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(call archives,agent)
+$(BUILD)/tests/bench/%: $(BUILD)/tests/bench/%.o $(bench_support) $(call archives,agent)
 	$(call link,$(call libs,agent))
+
+# An agent under load with kills, outages, reloads and clock jumps: MINUTES=5, or HOURS=1; RATE=N: not 70 % of the highest.
+soak:
+	@tests/install-deps test
+	$(MAKE) MODE=release all bench-programs build/release/tests/bench/wallclock.so
+	$(PYTHON) tests/bench/soak.py --build build/release $(if $(HOURS),--hours $(HOURS)) $(if $(MINUTES),--minutes $(MINUTES)) \
+		$(if $(RATE),--rate $(RATE))
+$(BUILD)/tests/bench/wallclock.so: tests/bench/preload/wallclock.c
+	@mkdir -p $(@D)
+	$(call saying,CC)
+	$(Q)$(CC) $(CPPFLAGS_ALL) $(filter-out -MMD -MP,$(CFLAGS_ALL)) -shared -fPIC -o $@ $< -ldl
 
 lint:
 	$(PYTHON) tests/lint/layers.py
@@ -231,6 +243,7 @@ help:
 	@echo 'check-e2e end-to-end tests with real programs (PYTEST=-k name)'
 	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
 	@echo 'bench     the benchmark (QUICK=1: under three minutes)'
+	@echo 'soak      an agent under load, killed, reloaded, cut off: nothing lost, nothing growing (MINUTES=5, HOURS=1)'
 	@echo 'lint format coverage install uninstall clean'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
