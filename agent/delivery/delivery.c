@@ -285,6 +285,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 {
 	struct delivery *d = MEM_NEW(struct delivery);
 	struct scheduler_setup scheduler = { .queue = setup->queue, .config = setup->config };
+	struct netwatch_setup netwatch = { .loop = setup->loop, .changed = on_network, .arg = d };
 	struct moment now;
 
 	d->loop = setup->loop;
@@ -319,7 +320,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	d->gate.traffic.tls_reports = tls_reports;
 	loop_task_init(&d->task, d->loop, turn);
 	loop_timer_init(&d->timer, d->loop, timer_fired);
-	d->netwatch = netwatch_new(d->loop, on_network, d);
+	d->netwatch = netwatch_new(&netwatch);
 	d->scheduler->answered = poke;
 	d->scheduler->answered_arg = d;
 	queue_set_watcher(d->queue, news, d);
