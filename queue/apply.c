@@ -203,6 +203,7 @@ enum queue_err apply_step(struct apply *a, struct op_step *s)
 	case OP_TIMER: return set_timer(a, s->timer);
 	case OP_TIMER_DROP: return drop_timer(a, s->timer);
 	case OP_FLOW_REST: return flow_rest(a, s->flow_id, INT64_MAX);
+	case OP_FLOW_PARK: return flow_park(a, (uint32_t)s->timer.id, s->timer.when_ms);
 	case OP_LANE: return put_lane(a, &s->lane);
 	case OP_LANE_DROP: return drop_name(a, 'l', s->lane.name);
 	case OP_STATE: return put_state(a, s->state.name, s->state.value);

@@ -211,7 +211,8 @@ static enum queue_err forget(struct apply *a, uint32_t id, const struct record_f
 	return a->txn->err;
 }
 
-enum queue_err flow_rest(struct apply *a, uint32_t flow_id, int64_t limit_ms)
+/* Forgotten without entries; else it wakes at the first of them, within these bounds. */
+static enum queue_err sleep_between(struct apply *a, uint32_t flow_id, int64_t from_ms, int64_t limit_ms)
 {
 	struct record_flow f;
 	int64_t due_ms = 0;
@@ -226,7 +227,17 @@ enum queue_err flow_rest(struct apply *a, uint32_t flow_id, int64_t limit_ms)
 		return forget(a, flow_id, &f);
 	if (err != QUEUE_OK)
 		return err;
-	if (limit_ms < 1)
-		limit_ms = 1;
+	if (due_ms < from_ms)
+		due_ms = from_ms;
 	return set_wake(a, flow_id, &f, due_ms < limit_ms ? due_ms : limit_ms);
+}
+
+enum queue_err flow_rest(struct apply *a, uint32_t flow_id, int64_t limit_ms)
+{
+	return sleep_between(a, flow_id, 1, limit_ms < 1 ? 1 : limit_ms);
+}
+
+enum queue_err flow_park(struct apply *a, uint32_t flow_id, int64_t until_ms)
+{
+	return sleep_between(a, flow_id, until_ms < 1 ? 1 : until_ms, INT64_MAX);
 }

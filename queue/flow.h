@@ -1,7 +1,8 @@
 /*
  * flow - flows by number and by name, and their wake times.
  *
- * Rule: a flow with due entries has a wake time (timer FLOW) at or before the first of them.
+ * Rule: a flow with due entries has a wake time (timer FLOW) at or before the first of them, or a later one until which it
+ * was parked.
  *
  * Owns:    the records `i` and `k` of the state tree, the timers of kind FLOW.
  * Threads: the writer's; flow_get and flow_after either.
@@ -19,6 +20,8 @@ void flow_remove(struct apply *a, uint32_t flow_id, int64_t due_ms, uint64_t id,
 /* Forgets the flow when it has no entries, else sets its wake time to the first of them, or to `limit_ms` if that is
  * earlier. */
 enum queue_err flow_rest(struct apply *a, uint32_t flow_id, int64_t limit_ms);
+/* Likewise, but not before `until_ms`. */
+enum queue_err flow_park(struct apply *a, uint32_t flow_id, int64_t until_ms);
 
 /* Texts are borrowed from the store. */
 enum queue_err flow_get(struct store_txn *t, uint32_t flow_id, struct record_flow *out);

@@ -20,6 +20,7 @@ enum op_kind {
 	OP_TIMER,
 	OP_TIMER_DROP,
 	OP_FLOW_REST,
+	OP_FLOW_PARK, /* timer: which, and not before */
 	OP_LANE,
 	OP_LANE_DROP,
 	OP_STATE,

@@ -311,6 +311,9 @@ void queue_op_timer_drop(struct queue_op *op, struct queue_timer timer);
 /* A flow without entries is forgotten, else its QUEUE_TIMER_FLOW is set to its first due time: when the
  * scheduler puts a flow to rest. Entries added meanwhile keep it. */
 void queue_op_flow_rest(struct queue_op *op, uint32_t flow_id);
+/* The same, but it wakes not before `until_ms`, though it has mail that is due: nothing can be done for it until then.
+ * An entry that is added wakes it at that entry's time. */
+void queue_op_flow_park(struct queue_op *op, uint32_t flow_id, int64_t until_ms);
 void queue_op_lane(struct queue_op *op, const struct queue_lane *lane);
 void queue_op_lane_drop(struct queue_op *op, const char *name);
 /* Small named values of others (token buckets, caches): name up to 200 bytes, value up to 64 KiB; len 0 deletes. */

@@ -274,6 +274,14 @@ void queue_op_flow_rest(struct queue_op *op, uint32_t flow_id)
 		s->flow_id = flow_id;
 }
 
+void queue_op_flow_park(struct queue_op *op, uint32_t flow_id, int64_t until_ms)
+{
+	struct op_step *s = op_step(op, OP_FLOW_PARK);
+
+	if (s)
+		s->timer = (struct queue_timer){ .when_ms = until_ms, .kind = QUEUE_TIMER_FLOW, .id = flow_id };
+}
+
 void queue_op_lane(struct queue_op *op, const struct queue_lane *lane)
 {
 	struct op_step *s = op_step(op, OP_LANE);

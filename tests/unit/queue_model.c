@@ -116,7 +116,7 @@ static enum queue_err add_step(struct world *w, struct queue_op *op)
 	case 4:
 		queue_op_flags(op, id, hold ? QUEUE_HELD : 0, hold ? 0 : QUEUE_HELD, due_ms);
 		return model_hold(&w->m, id, hold, due_ms);
-	case 5:
+	case 5: queue_op_flow_park(op, 1 + pick(w, 30), due_ms); return QUEUE_OK;
 	case 6: queue_op_flow_rest(op, 1 + pick(w, 30)); return QUEUE_OK;
 	case 7:
 		queue_op_timer(op, (struct queue_timer){ due_ms, (enum queue_timer_kind)pick(w, 4), id });

@@ -129,6 +129,44 @@ static void a_flow_at_rest_wakes_when_its_first_mail_is_due_and_an_empty_one_is_
 	assert_int_not_equal(flow_of(k, k->id, 0), flow);
 }
 
+static void a_parked_flow_wakes_when_it_is_told_or_when_mail_comes(void **state)
+{
+	struct kit *k = *state;
+	struct queue_op *op = queue_op_new(k->q);
+	uint32_t flow;
+
+	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
+	flow = flow_of(k, k->id, 0);
+	queue_op_flow_park(op, flow, MS + 60000);
+	queue_op_flow_park(op, flow + 1, MS + 60000); /* nobody's */
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(wake_of(k, flow), MS + 60000);
+	assert_int_equal(model_verify(k), 0);
+	assert_int_equal(kit_accept_one(k, MS + 50, "mx:x", 10), QUEUE_OK);
+	assert_int_equal(wake_of(k, flow), MS + 50);
+	op = queue_op_new(k->q);
+	queue_op_flow_park(op, flow, MS - 1000); /* no sooner than its mail */
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(wake_of(k, flow), MS);
+}
+
+static void a_parked_flow_without_mail_is_forgotten(void **state)
+{
+	struct kit *k = *state;
+	struct queue_op *op;
+	uint32_t flow;
+
+	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
+	flow = flow_of(k, k->id, 0);
+	assert_int_equal(kit_settle(k, k->id, (struct queue_outcome){ .kind = QUEUE_DELIVERED, .at_ms = MS }),
+			 QUEUE_OK);
+	op = queue_op_new(k->q);
+	queue_op_flow_park(op, flow, MS + 60000);
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(wake_of(k, flow), 0);
+	assert_int_equal(count_flows(k), 0);
+}
+
 static void a_flows_timer_cannot_be_dropped_while_it_has_mail(void **state)
 {
 	struct kit *k = *state;
@@ -467,6 +505,8 @@ int main(void)
 		TEST(a_flow_is_one_submitters_mail_of_one_band_for_one_target),
 		TEST(mail_for_a_flow_that_wakes_earlier_adds_no_timer),
 		TEST(a_flow_at_rest_wakes_when_its_first_mail_is_due_and_an_empty_one_is_forgotten),
+		TEST(a_parked_flow_wakes_when_it_is_told_or_when_mail_comes),
+		TEST(a_parked_flow_without_mail_is_forgotten),
 		TEST(a_flows_timer_cannot_be_dropped_while_it_has_mail),
 		TEST(mail_with_a_release_time_is_due_then),
 		TEST(a_release_time_sets_a_timer_only_where_the_mail_is_held),
