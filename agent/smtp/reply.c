@@ -108,9 +108,8 @@ static unsigned line_code(struct span line)
 	return code >= 200 && code <= 599 ? code : 0;
 }
 
-static enum reply_verdict end_line(struct reply_reader *reader, struct reply *out)
+static enum reply_verdict end_line(struct reply_reader *reader, struct span line, struct reply *out)
 {
-	struct span line = buf_span(&reader->line);
 	unsigned code = line_code(line);
 	char mark = line.len > 3 ? line.data[3] : ' ';
 
@@ -133,19 +132,56 @@ static enum reply_verdict end_line(struct reply_reader *reader, struct reply *ou
 	return REPLY_DONE;
 }
 
-static enum reply_verdict take_byte(struct reply_reader *reader, char c, struct reply *out)
+static void skip(struct span *input, size_t n)
 {
-	if (reader->cr) {
-		reader->cr = false;
-		return c == '\n' ? end_line(reader, out) : REPLY_BAD;
+	*input = span_from(*input, n);
+}
+
+/* How many bytes come before the first CR or LF; looks a little further than any line may reach. */
+static size_t run_of(struct span input)
+{
+	struct span reach = span_first(input, REPLY_LINE_MAX + 1);
+
+	return span_find(span_first(reach, span_find(reach, '\r')), '\n');
+}
+
+static enum reply_verdict take_newline(struct reply_reader *reader, struct span line, struct span *io_input,
+				       struct reply *out)
+{
+	enum reply_verdict verdict;
+
+	reader->cr = false;
+	verdict = io_input->data[0] == '\n' ? end_line(reader, line, out) : REPLY_BAD;
+	if (verdict != REPLY_BAD)
+		skip(io_input, 1);
+	return verdict;
+}
+
+/* A part of a line, or its end. One that lies whole in the input is read there. */
+static enum reply_verdict take(struct reply_reader *reader, struct span *io_input, struct reply *out)
+{
+	struct span run;
+	size_t room = REPLY_LINE_MAX - reader->line.len;
+
+	if (reader->cr)
+		return take_newline(reader, buf_span(&reader->line), io_input, out);
+	run = span_first(*io_input, run_of(*io_input));
+	if (buf_is_empty(&reader->line) && run.len <= room && run.len + 1 < io_input->len &&
+	    run.data[run.len] == '\r') {
+		skip(io_input, run.len + 1);
+		return take_newline(reader, run, io_input, out);
 	}
-	if (c == '\r') {
-		reader->cr = true;
-		return REPLY_MORE;
-	}
-	if (c == '\n')
+	buf_append_span(&reader->line, span_first(run, room));
+	skip(io_input, run.len < room ? run.len : room);
+	if (run.len > room)
 		return REPLY_BAD;
-	return buf_append_char(&reader->line, c) ? REPLY_MORE : REPLY_BAD;
+	if (io_input->len == 0)
+		return REPLY_MORE;
+	if (io_input->data[0] == '\n')
+		return REPLY_BAD;
+	reader->cr = true;
+	skip(io_input, 1);
+	return REPLY_MORE;
 }
 
 enum reply_verdict reply_feed(struct reply_reader *reader, struct span *io_input, struct reply *out)
@@ -155,29 +191,40 @@ enum reply_verdict reply_feed(struct reply_reader *reader, struct span *io_input
 	if (reader->done)
 		reply_reset(reader);
 	while (io_input->len) {
-		enum reply_verdict verdict = take_byte(reader, io_input->data[0], out);
+		enum reply_verdict verdict = take(reader, io_input, out);
 
-		if (verdict == REPLY_BAD) {
+		if (verdict == REPLY_BAD)
 			reader->bad = true;
-			return REPLY_BAD;
-		}
-		*io_input = span_from(*io_input, 1);
-		if (verdict == REPLY_DONE)
-			return REPLY_DONE;
+		if (verdict != REPLY_MORE)
+			return verdict;
 	}
 	return REPLY_MORE;
+}
+
+static bool print_number(struct buf *out, char before, unsigned number)
+{
+	char digits[12], *at = digits + sizeof(digits);
+
+	do {
+		*--at = (char)('0' + number % 10);
+		number /= 10;
+	} while (number);
+	if (before)
+		*--at = before;
+	return buf_append(out, at, (size_t)(digits + sizeof(digits) - at));
 }
 
 bool reply_print(const struct reply *reply, struct buf *out)
 {
 	size_t before = out->len;
+	const struct reply_status *status = &reply->status;
 	bool ok = true;
 
 	if (reply->code)
-		ok = buf_printf(out, "%u", reply->code);
-	if (ok && reply->status.class)
-		ok = buf_printf(out, "%s%u.%u.%u", reply->code ? " " : "", reply->status.class, reply->status.subject,
-				reply->status.detail);
+		ok = print_number(out, 0, reply->code);
+	if (ok && status->class)
+		ok = print_number(out, reply->code ? ' ' : 0, status->class) &&
+		     print_number(out, '.', status->subject) && print_number(out, '.', status->detail);
 	if (ok && reply->text.len)
 		ok = (out->len == before || buf_append_char(out, ' ')) && buf_append_span(out, reply->text);
 	if (!ok)
