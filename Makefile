@@ -195,6 +195,11 @@ bench-link:
 	$(MAKE) MODE=release all
 	$(PYTHON) tests/bench/link.py --build build/release --postfix
 
+# Instructions a message costs, beside the recorded figures (tests/bench/instructions.txt).
+instructions:
+	$(MAKE) MODE=release all bench-programs
+	tests/bench/instructions --build build/release
+
 bench_src := $(wildcard tests/bench/*.c)
 bench_bin := $(patsubst tests/bench/%.c,$(BUILD)/tests/bench/%,$(bench_src))
 bench_support := $(call objects,$(wildcard tests/bench/support/*.c))
@@ -244,6 +249,7 @@ help:
 	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
 	@echo 'bench     the benchmark (QUICK=1: under three minutes)'
 	@echo 'soak      an agent under load, killed, reloaded, cut off: nothing lost, nothing growing (MINUTES=5, HOURS=1)'
+	@echo 'instructions  what engines, queue and agent cost in instructions, beside the recorded figures'
 	@echo 'lint format coverage install uninstall clean'
 
 -include $(shell find $(BUILD) -name '*.d' 2>/dev/null)
