@@ -38,7 +38,7 @@ void buf_wipe(struct buf *buf)
 	buf_fini(buf);
 }
 
-char *buf_reserve(struct buf *buf, size_t len)
+char *buf_grow(struct buf *buf, size_t len)
 {
 	if (len > buf->max || buf->len > buf->max - len)
 		return NULL;
@@ -70,33 +70,18 @@ void buf_commit(struct buf *buf, size_t len)
 	buf->len += len;
 }
 
-bool buf_append(struct buf *buf, const void *data, size_t len)
+bool buf_append_number(struct buf *buf, int64_t number)
 {
-	char *room;
+	char digits[20], *at = digits + sizeof(digits);
+	uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
 
-	if (len == 0)
-		return true;
-	room = buf_reserve(buf, len);
-	if (!room)
-		return false;
-	memcpy(room, data, len);
-	buf_commit(buf, len);
-	return true;
-}
-
-bool buf_append_span(struct buf *buf, struct span s)
-{
-	return buf_append(buf, s.data, s.len);
-}
-
-bool buf_append_str(struct buf *buf, const char *text)
-{
-	return buf_append(buf, text, strlen(text));
-}
-
-bool buf_append_char(struct buf *buf, char c)
-{
-	return buf_append(buf, &c, 1);
+	do {
+		*--at = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest);
+	if (number < 0)
+		*--at = '-';
+	return buf_append(buf, at, (size_t)(digits + sizeof(digits) - at));
 }
 
 bool buf_vprintf(struct buf *buf, const char *format, va_list args)

@@ -11,6 +11,8 @@
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
+#include <string.h>
 
 #include "base/span.h"
 
@@ -41,17 +43,50 @@ static inline bool buf_is_empty(const struct buf *buf)
 	return buf->len == 0;
 }
 
-/* All of it is appended, or nothing and false: the cap is hit. */
-bool buf_append(struct buf *buf, const void *data, size_t len);
-bool buf_append_span(struct buf *buf, struct span s);
-bool buf_append_str(struct buf *buf, const char *text);
-bool buf_append_char(struct buf *buf, char c);
-bool buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
-bool buf_vprintf(struct buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
+/* buf_reserve() where there is no such room yet. */
+char *buf_grow(struct buf *buf, size_t len);
 
 /* Room for `len` more bytes, to be written by the caller and then taken by buf_commit(); NULL at the cap. */
-char *buf_reserve(struct buf *buf, size_t len);
+static inline char *buf_reserve(struct buf *buf, size_t len)
+{
+	/* One byte is always kept free for the NUL of buf_cstr(). */
+	if (len < buf->capacity - buf->start - buf->len && len <= buf->max && buf->len <= buf->max - len)
+		return buf->data + buf->start + buf->len;
+	return buf_grow(buf, len);
+}
 void buf_commit(struct buf *buf, size_t len);
+
+/* All of it is appended, or nothing and false: the cap is hit. */
+static inline bool buf_append(struct buf *buf, const void *data, size_t len)
+{
+	char *room = len ? buf_reserve(buf, len) : NULL;
+
+	if (!room)
+		return len == 0;
+	memcpy(room, data, len);
+	buf->len += len;
+	return true;
+}
+
+static inline bool buf_append_span(struct buf *buf, struct span s)
+{
+	return buf_append(buf, s.data, s.len);
+}
+
+static inline bool buf_append_str(struct buf *buf, const char *text)
+{
+	return buf_append(buf, text, strlen(text));
+}
+
+static inline bool buf_append_char(struct buf *buf, char c)
+{
+	return buf_append(buf, &c, 1);
+}
+
+/* "-17" */
+bool buf_append_number(struct buf *buf, int64_t number);
+bool buf_printf(struct buf *buf, const char *format, ...) __attribute__((format(printf, 2, 3)));
+bool buf_vprintf(struct buf *buf, const char *format, va_list args) __attribute__((format(printf, 2, 0)));
 
 /* Drops the first `len` bytes (at most all). */
 void buf_consume(struct buf *buf, size_t len);

@@ -394,12 +394,29 @@ bool text_is_utf8(struct span s)
 	return true;
 }
 
+/* Eight bytes at a time. */
 bool text_is_ascii(struct span s)
 {
-	for (size_t i = 0; i < s.len; i++)
-		if ((unsigned char)s.data[i] >= 0x80)
-			return false;
-	return true;
+	uint64_t all = 0, word;
+	size_t i = 0;
+
+	for (; i + 8 <= s.len; i += 8) {
+		memcpy(&word, s.data + i, 8);
+		all |= word;
+	}
+	for (; i < s.len; i++)
+		all |= (unsigned char)s.data[i];
+	return !(all & UINT64_C(0x8080808080808080));
+}
+
+/* How many bytes at the front of s are visible ASCII: nearly all that is ever cleaned. */
+static size_t visible_run(struct span s)
+{
+	size_t i = 0;
+
+	while (i < s.len && s.data[i] > ' ' && s.data[i] < 0x7f)
+		i++;
+	return i;
 }
 
 bool text_clean(struct buf *out, struct span s, size_t max)
@@ -409,10 +426,25 @@ bool text_clean(struct buf *out, struct span s, size_t max)
 
 	s = span_trim(s);
 	while (s.len) {
-		size_t n = utf8_length(s);
-		unsigned char c = (unsigned char)s.data[0];
-		struct span piece = span_first(s, n ? n : 1);
+		struct span run = span_first(s, visible_run(s)), piece;
+		unsigned char c;
+		size_t n;
 
+		if (run.len) {
+			size_t wanted = run.len < max - written ? run.len : max - written;
+			size_t fits = wanted < out->max - out->len ? wanted : out->max - out->len;
+
+			buf_append_span(out, span_first(run, fits));
+			if (fits < run.len)
+				return fits == wanted;
+			written += fits;
+			blank = false;
+			s = span_from(s, fits);
+			continue;
+		}
+		n = utf8_length(s);
+		c = (unsigned char)s.data[0];
+		piece = span_first(s, n ? n : 1);
 		s = span_from(s, piece.len);
 		if (c == ' ' || c == '\t' || c == '\r' || c == '\n') {
 			if (blank)

@@ -45,6 +45,7 @@ static void appends_add_up(void **state)
 
 static void the_cap_refuses_whole_appends_and_changes_nothing(void **state)
 {
+	volatile size_t absurd = SIZE_MAX; /* the compiler would not let it pass */
 	static const char block[1001];
 
 	(void)state;
@@ -60,7 +61,7 @@ static void the_cap_refuses_whole_appends_and_changes_nothing(void **state)
 	assert_int_equal(buf.len, 1000);
 	assert_int_equal(buf_span(&buf).data[999], 'x');
 	assert_int_equal(buf_cstr(&buf)[1000], '\0');
-	assert_false(buf_append(&buf, block, SIZE_MAX));
+	assert_false(buf_append(&buf, block, absurd));
 	assert_null(buf_reserve(&buf, SIZE_MAX));
 	assert_null(buf_reserve(&buf, SIZE_MAX - 999));
 }
@@ -164,6 +165,22 @@ static void clear_keeps_the_storage_and_release_does_not(void **state)
 	assert_string_equal(buf_cstr(&buf), "again");
 }
 
+static void numbers_are_appended_in_decimal(void **state)
+{
+	(void)state;
+	assert_true(buf_append_number(&buf, 0));
+	assert_true(buf_append_char(&buf, ' '));
+	assert_true(buf_append_number(&buf, -17));
+	assert_true(buf_append_char(&buf, ' '));
+	assert_true(buf_append_number(&buf, INT64_MAX));
+	assert_true(buf_append_char(&buf, ' '));
+	assert_true(buf_append_number(&buf, INT64_MIN));
+	assert_string_equal(buf_cstr(&buf), "0 -17 9223372036854775807 -9223372036854775808");
+	buf.max = buf.len + 1;
+	assert_false(buf_append_number(&buf, 10));
+	assert_true(buf_append_number(&buf, 9));
+}
+
 static void take_hands_the_text_over(void **state)
 {
 	char *text;
@@ -191,6 +208,7 @@ int main(void)
 		TEST(reserved_room_is_taken_by_commit),
 		TEST(clear_keeps_the_storage_and_release_does_not),
 		TEST(a_wiped_buffer_is_empty_and_fit_for_use),
+		TEST(numbers_are_appended_in_decimal),
 		TEST(take_hands_the_text_over),
 	};
 

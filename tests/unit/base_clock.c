@@ -52,6 +52,9 @@ static void dates_have_the_form_of_rfc_5322(void **state)
 		in_zone(rows[i].zone);
 		assert_string_equal(clock_date(rows[i].wall_ms, out), rows[i].date);
 		assert_string_equal(clock_stamp(rows[i].wall_ms, out), rows[i].stamp);
+		/* The same second once more comes from memory. */
+		assert_string_equal(clock_date(rows[i].wall_ms / 1000 * 1000, out), rows[i].date);
+		assert_string_equal(clock_stamp(rows[i].wall_ms / 1000 * 1000 + 999, out), rows[i].stamp);
 	}
 }
 
