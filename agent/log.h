@@ -44,6 +44,12 @@ void log_fields(enum log_level level, const char *event, const struct log_field 
 #define log_event(level, event, ...) \
 	log_fields((level), (event), (const struct log_field[]){ __VA_ARGS__ __VA_OPT__(, ){ .key = NULL } })
 
+/* Where lines go to stderr, those below warning are gathered and leave in one write at log_flush(), instead of one write
+ * each: `flush_soon` asks for it, once until it is done. The agent flushes before any reply of the same turn of its loop
+ * leaves, so whoever has been told of an event finds it in the log. NULL: no more gathering. */
+void log_gather(void (*flush_soon)(void *arg), void *arg);
+void log_flush(void);
+
 /* Also hands every record (level <= info) to a listener: the control socket's event stream. */
 void log_listen(void (*heard)(void *arg, enum log_level level, const char *event, const struct log_field *fields,
 			      int64_t wall_ms),

@@ -37,6 +37,7 @@ struct agent {
 	struct helper *helper;
 	struct queue *queue;
 	struct loop_io queue_io;
+	struct loop_task log_task; /* writes what was logged in this turn, before replies leave */
 	struct dns *dns;
 	struct tls_client *tls;
 	struct submission *submission;

@@ -61,6 +61,7 @@ int main(int argc, char **argv)
 	status = start_agent(&agent);
 	if (status == 0)
 		loop_run(agent.loop);
+	log_gather(NULL, NULL);
 	if (status == 0)
 		log_event(LOG_LEVEL_NOTICE, "stopped");
 	stop_end(&agent);

@@ -70,6 +70,19 @@ static void on_turn_end(void *arg)
 		queue_view_end(agent->queue);
 }
 
+static void write_log(struct loop_task *task)
+{
+	(void)task;
+	log_flush();
+}
+
+static void write_log_soon(void *arg)
+{
+	struct agent *agent = arg;
+
+	loop_task_post_first(&agent->log_task);
+}
+
 static int load(struct agent *agent)
 {
 	struct buf errors, warnings;
@@ -244,6 +257,8 @@ int start_agent(struct agent *agent)
 	control_start(agent->control, agent->queue, delivery_traffic(agent->delivery),
 		      submission_reception(agent->submission));
 	log_start(agent);
+	loop_task_init(&agent->log_task, agent->loop, write_log);
+	log_gather(write_log_soon, agent);
 	notify_send("READY=1");
 	return 0;
 }

@@ -356,6 +356,12 @@ void loop_task_post(struct loop_task *task)
 		list_append(&task->loop->tasks, &task->node);
 }
 
+void loop_task_post_first(struct loop_task *task)
+{
+	if (list_is_empty(&task->node))
+		list_prepend(&task->loop->tasks, &task->node);
+}
+
 void loop_task_stop(struct loop_task *task)
 {
 	if (task->loop)

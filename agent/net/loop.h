@@ -72,6 +72,8 @@ struct loop_task {
 };
 void loop_task_init(struct loop_task *task, struct loop *loop, void (*run)(struct loop_task *task));
 void loop_task_post(struct loop_task *task);
+/* Before those that wait already. */
+void loop_task_post_first(struct loop_task *task);
 void loop_task_stop(struct loop_task *task);
 
 /* Called at the very end of every turn that did something, after all tasks (queue views end here). A few may be set. */

@@ -152,6 +152,81 @@ static void a_listener_hears_everything_up_to_info(void **state)
 	log_listen(NULL, NULL);
 }
 
+static int asked;
+static void flush_soon(void *arg)
+{
+	assert_string_equal(arg, "me");
+	asked++;
+}
+
+static void gathered_lines_leave_together_when_they_are_flushed(void **state)
+{
+	static char me[] = "me";
+	const char *text;
+
+	(void)state;
+	assert_true(log_open("stderr", "info"));
+	asked = 0;
+	log_gather(flush_soon, me);
+	capture();
+	log_event(LOG_LEVEL_INFO, "one", LOG_NUM("n", 0));
+	log_event(LOG_LEVEL_NOTICE, "two", LOG_NUM("n", INT64_MIN));
+	assert_int_equal(asked, 1);
+	assert_string_equal(release(), "");
+	capture();
+	log_flush();
+	text = release();
+	assert_string_equal(behind_time(strchr(text, '\n') + 1), "notice two n=-9223372036854775808\n");
+	*strchr(text, '\n') = '\0';
+	assert_string_equal(behind_time(text), "info one n=0");
+	log_gather(NULL, NULL);
+}
+
+static void trouble_does_not_wait_and_takes_along_what_came_before(void **state)
+{
+	static char me[] = "me";
+	const char *text;
+
+	(void)state;
+	assert_true(log_open("stderr", "info"));
+	log_gather(flush_soon, me);
+	capture();
+	log_event(LOG_LEVEL_INFO, "before");
+	log_event(LOG_LEVEL_WARNING, "trouble");
+	text = release();
+	assert_non_null(strstr(text, "info before\n"));
+	assert_non_null(strstr(strstr(text, "before"), "warning trouble\n"));
+	log_gather(NULL, NULL);
+}
+
+static void no_gathered_line_is_lost_when_there_are_many(void **state)
+{
+	static char me[] = "me";
+	char value[1000];
+	const char *text;
+	int lines = 0;
+
+	(void)state;
+	assert_true(log_open("stderr", "info"));
+	memset(value, 'v', sizeof(value) - 1);
+	value[sizeof(value) - 1] = '\0';
+	asked = 0;
+	log_gather(flush_soon, me);
+	capture();
+	for (int i = 0; i < 10; i++)
+		log_event(LOG_LEVEL_INFO, "x", LOG_NUM("n", i), LOG_TEXT("v", value));
+	log_gather(NULL, NULL);
+	log_event(LOG_LEVEL_INFO, "x", LOG_NUM("n", 10));
+	for (text = release(); *text; text = strchr(text, '\n') + 1) {
+		char expected[32];
+
+		snprintf(expected, sizeof(expected), "info x n=%d", lines++);
+		assert_memory_equal(behind_time(text), expected, strlen(expected));
+	}
+	assert_int_equal(lines, 11);
+	assert_in_range(asked, 2, 10);
+}
+
 static void unknown_targets_and_levels_are_refused(void **state)
 {
 	(void)state;
@@ -179,6 +254,9 @@ int main(void)
 		cmocka_unit_test(an_endless_value_is_cut_and_the_record_stays_one_line),
 		cmocka_unit_test(levels_above_the_chosen_one_are_silent),
 		cmocka_unit_test(a_listener_hears_everything_up_to_info),
+		cmocka_unit_test(gathered_lines_leave_together_when_they_are_flushed),
+		cmocka_unit_test(trouble_does_not_wait_and_takes_along_what_came_before),
+		cmocka_unit_test(no_gathered_line_is_lost_when_there_are_many),
 		cmocka_unit_test(unknown_targets_and_levels_are_refused),
 		cmocka_unit_test(every_gate_has_a_name),
 	};
