@@ -25,7 +25,7 @@ struct sink {
 	struct sink_options options;
 	struct sink_session_shared shared;
 	struct listen *listen;
-	struct loop_signal terminated, interrupted;
+	struct loop_signal terminated, interrupted, asked;
 	struct loop_timer grace;
 	bool is_stopping;
 };
@@ -74,6 +74,7 @@ static void on_interrupted(struct loop_signal *sig)
 	stop(LIST_ENTRY(sig, struct sink, interrupted));
 }
 
+/* At the end, and whenever SIGUSR1 asks. */
 static void tell_counts(const struct sink *sink)
 {
 	const struct sink_session_shared *shared = &sink->shared;
@@ -81,13 +82,20 @@ static void tell_counts(const struct sink *sink)
 
 	if (sink->options.json)
 		printf("{\"messages\":%" PRIu64 ",\"recipients\":%" PRIu64 ",\"bytes\":%" PRIu64
-		       ",\"connections\":%" PRIu64 "}\n",
-		       shared->messages, shared->recipients, shared->bytes, shared->connections);
+		       ",\"connections\":%" PRIu64 ",\"first_at_ms\":%" PRId64 ",\"last_at_ms\":%" PRId64 "}\n",
+		       shared->messages, shared->recipients, shared->bytes, shared->connections, shared->first_at_ms,
+		       shared->last_at_ms);
 	else
 		printf("%s, %s, %s, %s\n", look_count(shared->messages, "message", messages),
 		       look_count(shared->recipients, "recipient", recipients),
 		       look_count(shared->bytes, "byte", bytes),
 		       look_count(shared->connections, "connection", connections));
+	fflush(stdout);
+}
+
+static void on_asked(struct loop_signal *sig)
+{
+	tell_counts(LIST_ENTRY(sig, struct sink, asked));
 }
 
 /* ---------------------------------------------------------------- starting */
@@ -197,6 +205,7 @@ int sink_run(struct cli *cli)
 	loop_timer_init(&sink->grace, sink->shared.loop, on_grace);
 	loop_signal_init(&sink->terminated, sink->shared.loop, SIGTERM, on_terminated);
 	loop_signal_init(&sink->interrupted, sink->shared.loop, SIGINT, on_interrupted);
+	loop_signal_init(&sink->asked, sink->shared.loop, SIGUSR1, on_asked);
 	signal(SIGPIPE, SIG_IGN);
 	configure(sink);
 	status = status ? status : make_tls(sink);
@@ -210,6 +219,7 @@ int sink_run(struct cli *cli)
 	listen_free(sink->listen);
 	loop_signal_stop(&sink->terminated);
 	loop_signal_stop(&sink->interrupted);
+	loop_signal_stop(&sink->asked);
 	loop_timer_stop(&sink->grace);
 	loop_free(sink->shared.loop);
 	sink_store_close(sink->shared.store);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/instant.h"
 #include "base/crypto.h"
 #include "base/mem.h"
@@ -154,6 +155,9 @@ static const char *store(struct session *s)
 		message = sink_store_begin(shared->store);
 	if (shared->store && (!message || !sink_store_finish(message, describe(s))))
 		return "the message could not be stored";
+	shared->last_at_ms = clock_wall_ms();
+	if (shared->messages == 0)
+		shared->first_at_ms = shared->last_at_ms;
 	shared->messages++;
 	shared->recipients += envelope->rcpt_count;
 	shared->bytes += envelope->body_bytes;

@@ -26,8 +26,9 @@ struct sink_session_shared {
 	struct sink_store *store; /* or NULL: messages are counted only */
 	struct list sessions;
 	uint64_t connections, messages, recipients, bytes;
-	bool intercepts;            /* some rule is about a command the engine does not ask about */
-	void (*changed)(void *arg); /* a session has gone or a message has come */
+	int64_t first_at_ms, last_at_ms; /* when messages came, in the clock on the wall; 0: none yet */
+	bool intercepts;                 /* some rule is about a command the engine does not ask about */
+	void (*changed)(void *arg);      /* a session has gone or a message has come */
 	void *arg;
 };
 

@@ -1,11 +1,14 @@
 """The sink offers what the agent's listeners offer, less what it is told to leave away, and writes down what was asked."""
 
+import json
+import signal
 import smtplib
 import ssl
+import time
 
 import pytest
 
-from harness import Sink
+from harness import Sink, until
 
 KEYWORDS = ["PIPELINING", "SIZE", "8BITMIME", "ENHANCEDSTATUSCODES", "STARTTLS", "AUTH", "SMTPUTF8", "DSN", "CHUNKING",
             "BINARYMIME", "REQUIRETLS", "MT-PRIORITY", "FUTURERELEASE", "DELIVERBY", "LIMITS"]
@@ -72,3 +75,25 @@ def test_a_rule_about_data_is_also_about_chunks(scratch):
             client.send(b"BDAT 6\r\nQUIT\r\nBDAT 6 LAST\r\nRSET\r\n")
             assert [client.getreply()[0], client.getreply()[0]] == [want, want]
     assert sink.messages() == [b"QUIT\r\nRSET\r\n"]
+
+
+def test_it_tells_its_counts_when_asked_and_goes_on(scratch):
+    sink = Sink(scratch, "--json", tls="none", auth=None)
+
+    def counts():
+        return [json.loads(line) for line in sink.process.text().splitlines() if line.startswith("{")]
+
+    def send():
+        with smtplib.SMTP("127.0.0.1", sink.port, timeout=30) as client:
+            client.sendmail("a@example.org", ["b@example.net", "c@example.net"], b"Subject: x\r\n\r\nhello\r\n")
+
+    sink.process.send_signal(signal.SIGUSR1)
+    first, = until(counts, "the counts")
+    assert (first["messages"], first["first_at_ms"], first["last_at_ms"]) == (0, 0, 0)
+    begin = int(time.time() * 1000)
+    send()
+    send()
+    sink.process.send_signal(signal.SIGUSR1)
+    _, second = until(lambda: len(counts()) == 2 and counts(), "the counts again")
+    assert (second["messages"], second["recipients"]) == (2, 4)
+    assert begin <= second["first_at_ms"] <= second["last_at_ms"] <= time.time() * 1000
