@@ -23,7 +23,7 @@ static size_t home(const struct flight *f, uint64_t id, uint32_t n)
 {
 	uint64_t h = (id ^ ((uint64_t)n << 40)) * 0x9e3779b97f4a7c15u;
 
-	return (size_t)(h >> 20) & (f->size - 1);
+	return (size_t)(h >> 40) & (f->size - 1); /* what n changes lies there */
 }
 
 /* Where it is, or the free seat where it would be. */
