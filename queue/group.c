@@ -328,14 +328,9 @@ void group_run(struct group *g, struct queue_op *ops)
 	publish(g);
 }
 
-/* ---------------------------------------------------------------- sweeping */
+/* ---------------------------------------------------------------- chores */
 
-bool group_has_garbage(const struct group *g)
-{
-	return g->has_garbage;
-}
-
-void group_sweep(struct group *g)
+static void sweep(struct group *g)
 {
 	struct store_txn t;
 	bool more = false;
@@ -354,4 +349,17 @@ void group_sweep(struct group *g)
 	if (err == QUEUE_OK)
 		space_refresh(&g->space, g->store);
 	publish(g);
+}
+
+bool group_has_chores(const struct group *g)
+{
+	return g->has_garbage || space_is_bare(&g->space, g->store);
+}
+
+void group_chore(struct group *g)
+{
+	if (g->has_garbage)
+		sweep(g);
+	else if (space_is_bare(&g->space, g->store))
+		space_fill(&g->space, g->store);
 }

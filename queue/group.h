@@ -35,8 +35,9 @@ void group_free(struct group *g);
 const struct record_counters *group_counters(const struct group *g);
 /* Sets err (and news) of every operation of the list. */
 void group_run(struct group *g, struct queue_op *ops);
-/* Deletes some chunks of bodies without an owner, when there is nothing else to do. */
-bool group_has_garbage(const struct group *g);
-void group_sweep(struct group *g);
+/* When there is nothing else to do: deletes some chunks of bodies without an owner, or writes to blocks ahead of need
+ * (space.h). A short step at a time. */
+bool group_has_chores(const struct group *g);
+void group_chore(struct group *g);
 
 #endif

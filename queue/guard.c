@@ -162,3 +162,21 @@ uint64_t guard_free_bytes(int fd)
 		return UINT64_MAX;
 	return (uint64_t)v.f_bavail * v.f_frsize;
 }
+
+bool guard_never_overwrites(int fd)
+{
+#ifdef __linux__
+	/* btrfs, ZFS, bcachefs, nilfs2, f2fs, tmpfs */
+	static const uint32_t magics[] = { 0x9123683e, 0x2fc12fc1, 0xca451a4e, 0x3434, 0xf2f52010, 0x01021994 };
+	struct statfs fs;
+
+	if (fstatfs(fd, &fs) != 0)
+		return false;
+	for (size_t i = 0; i < sizeof magics / sizeof *magics; i++)
+		if ((uint32_t)fs.f_type == magics[i])
+			return true;
+#else
+	(void)fd;
+#endif
+	return false;
+}

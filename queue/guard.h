@@ -21,5 +21,7 @@ void guard_close(struct guard *g);
 const char *guard_objection(const struct guard *g);
 /* What the caller may still write on the file system of `fd`; UINT64_MAX when it does not say. */
 uint64_t guard_free_bytes(int fd);
+/* True where a block once written is no better than a fresh one: copy-on-write file systems, and memory. */
+bool guard_never_overwrites(int fd);
 
 #endif

@@ -5,9 +5,12 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 /* The reserve covers a group of the largest size; below half of it new mail is refused. */
 enum { RESERVE = 8 * 1024 * 1024, STEP_MIN = 8 * 1024 * 1024, STEP_MAX = 64 * 1024 * 1024, STEP_LAST = 256 * 1024 };
+/* Less than this is left that was written once: then a step of it is. */
+enum { FILL_LOW = 512 * 1024, FILL_STEP = 256 * 1024 };
 
 void space_init(struct space *s, struct store *store)
 {
@@ -16,6 +19,7 @@ void space_init(struct space *s, struct store *store)
 	*s = (struct space){ 0 };
 	if (fstat(store_fd(store), &st) == 0)
 		s->reserved_to = (uint64_t)st.st_size;
+	s->cannot_fill = guard_never_overwrites(store_fd(store));
 	space_ensure(s, store);
 	space_refresh(s, store);
 }
@@ -83,6 +87,30 @@ void space_ensure(struct space *s, struct store *store)
 	}
 	s->is_exhausted =
 		s->reserved_to - used < RESERVE / 2 && s->reserved_to - used + free_inside(store) < RESERVE / 2;
+}
+
+static uint64_t filled_to(const struct space *s, uint64_t used)
+{
+	return s->filled_to < used ? used : s->filled_to;
+}
+
+bool space_is_bare(const struct space *s, struct store *store)
+{
+	uint64_t used = used_to(store), filled = filled_to(s, used);
+
+	return !s->cannot_fill && !s->cannot_reserve && filled - used < FILL_LOW &&
+	       filled + FILL_STEP <= s->reserved_to;
+}
+
+void space_fill(struct space *s, struct store *store)
+{
+	static const uint8_t zeros[FILL_STEP];
+	uint64_t at = filled_to(s, used_to(store));
+
+	if (pwrite(store_fd(store), zeros, sizeof zeros, (off_t)at) == (ssize_t)sizeof zeros)
+		s->filled_to = at + sizeof zeros;
+	else
+		s->cannot_fill = true;
 }
 
 void space_refresh(struct space *s, struct store *store)

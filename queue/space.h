@@ -17,11 +17,16 @@ struct space {
 	uint64_t free_bytes;  /* of the disk, for us */
 	bool is_exhausted;    /* no more blocks, and the reserve is being used up */
 	bool cannot_reserve;  /* the file system does not do that */
+	uint64_t filled_to;   /* bytes of the file that were written once, as far as we know */
+	bool cannot_fill;     /* it failed, or is of no use: the file system never overwrites */
 };
 
 void space_init(struct space *s, struct store *store);
 /* Before a group: reserves where less than the reserve is left. Cheap when there is enough. */
 void space_ensure(struct space *s, struct store *store);
+/* True when the next commits would write to fresh blocks. Then space_fill(), between transactions, writes some of them. */
+bool space_is_bare(const struct space *s, struct store *store);
+void space_fill(struct space *s, struct store *store);
 /* After a commit: what the disk has left. */
 void space_refresh(struct space *s, struct store *store);
 

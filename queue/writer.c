@@ -88,7 +88,7 @@ static bool must_write(const struct writer *w)
  * over. */
 static void sleep_until_needed(struct writer *w)
 {
-	while (!must_write(w) && !w->must_stop && !group_has_garbage(w->group)) {
+	while (!must_write(w) && !w->must_stop && !group_has_chores(w->group)) {
 		struct timespec until = { .tv_sec = (time_t)(w->until_ns / SECOND_NS),
 					  .tv_nsec = (long)(w->until_ns % SECOND_NS) };
 
@@ -119,7 +119,7 @@ static void *run(void *arg)
 			group_run(w->group, first);
 			hand_back(w, first, last);
 		} else {
-			group_sweep(w->group);
+			group_chore(w->group);
 		}
 	}
 }
