@@ -299,7 +299,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	bounce_init(&d->bounce, d->queue, d->scheduler);
 	calendar_init(&d->calendar, d->queue);
 	sweep_init(&d->sweep, d->queue, d->scheduler);
-	upkeep_init(&d->upkeep, d->queue, now);
+	upkeep_init(&d->upkeep, d->queue, d->scheduler, now);
 	tidy_init(&d->tidy, d->queue, d->scheduler, now);
 	d->pool = (struct pool){
 		.loop = d->loop,
