@@ -183,9 +183,10 @@ struct config_route {
 	const char *name;
 	struct config_strings from, to; /* globs; empty: any */
 	struct config_strings via;      /* smart hosts in order, "mx" among them; or with weights, "work=3" */
+	struct config_strings when;     /* conditions (when.h), one of which must hold; empty: none */
 	struct config_backoff retry;
 	int64_t lifetime_ms, warn_after_ms;
-	const char *target; /* via, joined by commas */
+	const char *target; /* via, joined by commas, and with `when` the route's name (route.h) */
 };
 
 /* How mail for some domains goes to their MX; the first that fits, and where none does, `mx`. */

@@ -156,6 +156,7 @@ static const struct config_key route_keys[] = {
 	KEY("from", LIST, config_route, from),
 	KEY("to", LIST, config_route, to),
 	KEY("via", LIST, config_route, via),
+	KEY("when", LIST, config_route, when),
 	KEY("lifetime", DURATION, config_route, lifetime_ms, BOUNDS(SECOND, 365 * DAY)),
 	KEY("warn_after", DURATION, config_route, warn_after_ms),
 	BACKOFF(retry, config_route, retry),

@@ -11,6 +11,7 @@
  *     config_mx      the same for mx and domains
  *     config_dns     the same for resolvers
  *     config_via     the same for routes
+ *     config_when    what routes wait for
  *     config_proxy   how SOCKS proxies are written
  *     config_listener  the same for listeners
  *     config_open    the same for strangers: networks, proxies, containers
@@ -197,6 +198,9 @@ void config_via_route(struct config_load *load, struct config_route *route);
 void config_via_targets(struct config_load *load);
 /* The routes together, and the places they lead to. */
 void config_via_check(struct config_load *load);
+
+/* config_when */
+void config_when_check(struct config_load *load, const struct config_route *route);
 
 /* config_listener */
 void config_listener_check(struct config_load *load, struct config_listener *listener);

@@ -41,7 +41,7 @@ static void check_weights(struct config_load *load, const struct config_route *r
 /* The queue keeps no longer ones: the domain of a recipient may be as long as any. */
 static void check_length(struct config_load *load, const struct config_route *r, const struct config_at *at)
 {
-	size_t len = 0;
+	size_t len = r->when.count ? 1 + strlen(r->name) : 0;
 
 	if (r->via.count > ROUTE_VIA_MAX)
 		config_error(load, at, "via names %zu ways - at most %d", r->via.count, ROUTE_VIA_MAX);
@@ -75,6 +75,7 @@ void config_via_route(struct config_load *load, struct config_route *r)
 		}
 	check_weights(load, r, at);
 	check_length(load, r, at);
+	config_when_check(load, r);
 	if (r->lifetime_ms && r->warn_after_ms >= r->lifetime_ms)
 		config_warn(
 			load,
@@ -96,6 +97,8 @@ void config_via_targets(struct config_load *load)
 			buf_append_str(&text, k ? "," : "");
 			buf_append_str(&text, route->via.list[k]);
 		}
+		if (route->when.count)
+			buf_printf(&text, "%c%s", ROUTE_CONDITION, route->name);
 		route->target = config_keep(load, buf_span(&text));
 		buf_fini(&text);
 	}

@@ -58,6 +58,7 @@ bool route_next(struct span *io_target, struct span *out_name, uint32_t *out_wei
 	struct span item, name = { NULL, 0 };
 	uint64_t weight = 0;
 
+	*io_target = span_first(*io_target, span_find(*io_target, ROUTE_CONDITION));
 	while (io_target->len && !name.len) { /* who has no name is nobody */
 		item = span_first(*io_target, span_find(*io_target, ','));
 		name = span_first(item, span_find(item, '='));
@@ -95,6 +96,13 @@ bool route_name(const char *target, int place, struct buf *out)
 	return false;
 }
 
+struct span route_condition(const char *target)
+{
+	const char *mark = strchr(target, ROUTE_CONDITION);
+
+	return mark ? span_str(mark + 1) : SPAN("");
+}
+
 /* An address is written in one way, so that one host has one lane. */
 static bool add_literal(struct span inside, bool is_v6, struct buf *out)
 {
@@ -128,7 +136,7 @@ void route_target_of(const struct config *config, const struct config_route *rou
 		     struct buf *out)
 {
 	const char *target = route_target(config, route);
-	struct span rest = span_str(target), name;
+	struct span rest = span_str(target), name, condition = route_condition(target);
 	struct buf domain;
 	uint32_t weight;
 
@@ -148,6 +156,10 @@ void route_target_of(const struct config *config, const struct config_route *rou
 		buf_append_span(out, is_direct ? buf_span(&domain) : name);
 		if (weight)
 			buf_printf(out, "=%u", (unsigned)weight);
+	}
+	if (out->len && condition.len) {
+		buf_append_char(out, ROUTE_CONDITION);
+		buf_append_span(out, condition);
 	}
 	buf_fini(&domain);
 }

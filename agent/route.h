@@ -4,7 +4,8 @@
  * A target is the text the queue stores in a flow: names of lanes in order, joined by commas ("work,backup"); "" means
  * that no rule fits: the mail waits and status says so. Lanes with a weight ("work=3,home=1,backup") share the mail in
  * proportion; they stand before those without. A lane is a smart host of that name, or "mx:" and a domain: the MX of the
- * recipient's. First rule that fits wins. Pure.
+ * recipient's. Where the rule has a condition (`when`), its name stands behind ("work,backup?office"): the mail waits
+ * until it holds. First rule that fits wins. Pure.
  * Threads: any.
  */
 #ifndef ROUTE_H
@@ -27,8 +28,9 @@ const struct config_route *route_of(const struct config *config, const char *nam
  * domain: route_target_of() is the target of one of them. */
 const char *route_target(const struct config *config, const struct config_route *route);
 
-#define ROUTE_DIRECT "mx"  /* in via */
-#define ROUTE_MX     "mx:" /* lanes begin with it: "mx:example.org", "mx:[192.0.2.1]", "mx:[IPv6:2001:db8::1]" */
+#define ROUTE_DIRECT    "mx"  /* in via */
+#define ROUTE_CONDITION '?'   /* before the name of the rule whose condition is to hold; no lane and no rule has it */
+#define ROUTE_MX        "mx:" /* lanes begin with it: "mx:example.org", "mx:[192.0.2.1]", "mx:[IPv6:2001:db8::1]" */
 enum {
 	ROUTE_LANE_SIZE = 300,   /* of a lane's name, with its end */
 	ROUTE_TARGET_MAX = 1000, /* longest target; the configuration has none that could become longer */
@@ -47,6 +49,9 @@ bool route_domain(const struct config *config, const char *recipient, struct buf
 /* The next lane of a target, which is moved behind it, and its weight (0: none that is one was said); false at the end. Nobody else
  * reads targets. */
 bool route_next(struct span *io_target, struct span *out_name, uint32_t *out_weight);
+/* The name of the rule that the target's mail waits for, whose `when` must hold; "": it waits for none. A rule that is
+ * not there any more, or has no `when` now, holds nothing back. */
+struct span route_condition(const char *target);
 /* Whether lane `name` stands in `target`, and at which place (0: first); -1: not. */
 int route_place(const char *target, const char *name);
 /* The lane's name at a place of the target into `out` (cleared first); false: no such place. */

@@ -149,6 +149,8 @@ const char *bounce_obstacle(struct scheduler *s, const struct queue_rcpt *rcpt)
 	char text[ROUTE_LANE_SIZE];
 	uint32_t weight;
 
+	if (!conditions_allow(&s->conditions, rcpt->flow.target))
+		return conditions_of(&s->conditions, rcpt->flow.target)->obstacle;
 	if (rcpt->reply[0])
 		return rcpt->reply;
 	if (!rest.len)

@@ -261,6 +261,14 @@ static void on_network(void *arg)
 	poke(d);
 }
 
+static void on_facts(void *arg, const struct netfacts *facts)
+{
+	struct delivery *d = arg;
+
+	if (scheduler_network_facts(d->scheduler, facts, moment_of(d)))
+		poke(d);
+}
+
 static size_t tls_reports(void *self, int64_t day, const char *domain,
 			  void (*report)(void *arg, const char *domain, const char *json), void *arg)
 {
@@ -285,7 +293,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 {
 	struct delivery *d = MEM_NEW(struct delivery);
 	struct scheduler_setup scheduler = { .queue = setup->queue, .config = setup->config };
-	struct netwatch_setup netwatch = { .loop = setup->loop, .changed = on_network, .arg = d };
+	struct netwatch_setup netwatch = { .loop = setup->loop, .changed = on_network, .facts = on_facts, .arg = d };
 	struct moment now;
 
 	d->loop = setup->loop;
@@ -321,6 +329,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	loop_task_init(&d->task, d->loop, turn);
 	loop_timer_init(&d->timer, d->loop, timer_fired);
 	d->netwatch = netwatch_new(&netwatch);
+	scheduler_network_facts(d->scheduler, netwatch_facts(d->netwatch), now);
 	d->scheduler->answered = poke;
 	d->scheduler->answered_arg = d;
 	queue_set_watcher(d->queue, news, d);

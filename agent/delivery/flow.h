@@ -37,7 +37,7 @@ struct flow_seat {
 };
 
 struct flow {
-	struct list node;  /* the scheduler's: idle, or in line for seats */
+	struct list node;  /* the scheduler's: idle, held, or in line for seats */
 	struct flow *next; /* of the same hash */
 	uint32_t id;
 	char *target, *submitter;
@@ -50,6 +50,7 @@ struct flow {
 	int64_t idle_boot_ms; /* not active since */
 	bool is_unbound;      /* has no seats yet, or any more */
 	bool is_in_line;      /* for seats: its lane cannot be made just now */
+	bool is_held;         /* its route waits for a network: no seats until that is there */
 	struct heap_node away;
 	struct flow_seat *seats; /* those with a weight first */
 	size_t seat_count, share_count;

@@ -8,9 +8,10 @@ enum {
 	WAKE_STEP_MS = 100, /* idle flows are looked through at most this often */
 	REST_BATCH = 64,
 	UNREADABLE_MS = 5000,
-	ROOM_STEP_MS = 100,  /* while flows wait for seats, lanes that rest are looked for at least this often */
-	ROOM_BATCH = 1000,   /* lanes looked at for it in one step */
-	ROOM_LEAST_MS = 1000 /* a lane that rests for less stays */
+	ROOM_STEP_MS = 100,   /* while flows wait for seats, lanes that rest are looked for at least this often */
+	ROOM_BATCH = 1000,    /* lanes looked at for it in one step */
+	ROOM_LEAST_MS = 1000, /* a lane that rests for less stays */
+	HELD_BATCH = 1000,    /* held flows asked in one step */
 };
 
 /* ---------------------------------------------------------------- lanes and flows find each other */
@@ -223,9 +224,78 @@ static void look_for(struct scheduler *s, struct flow *flow)
 
 /* ---------------------------------------------------------------- flows */
 
+/* Its network is not there. */
+static void hold_back(struct scheduler *s, struct flow *flow)
+{
+	if (flow->is_held)
+		return;
+	heap_remove(&s->away, &flow->away);
+	flow_rise(flow);
+	flow->is_active = flow->is_in_line = false;
+	flow->is_held = flow->is_unbound = true;
+	flow->wake_ms = INT64_MAX;
+	list_remove(&flow->node);
+	list_append(&s->held, &flow->node);
+	s->held_count++;
+}
+
+static void let_go(struct scheduler *s, struct flow *flow)
+{
+	if (!flow->is_held)
+		return;
+	flow->is_held = false;
+	list_remove(&flow->node);
+	s->held_count--;
+}
+
+void lineup_conditions_changed(struct scheduler *s)
+{
+	for (size_t i = 0; i < s->flows.size; i++)
+		for (struct flow *flow = s->flows.buckets[i]; flow; flow = flow->next)
+			if ((flow->is_active || flow->is_unbound) && !conditions_allow(&s->conditions, flow->target))
+				hold_back(s, flow);
+	s->held_to_ask = s->held_count;
+}
+
+/* What its lanes failed for may have been that the network was not there; each comes and goes of a network may cost them one
+ * attempt, and no more than the first backoff allows. */
+static void hurry_lanes(const struct flow *flow, struct moment now)
+{
+	for (size_t i = 0; i < flow->seat_count; i++) {
+		struct lane *lane = flow->seats[i].lane;
+		int64_t at_ms = moment_boot(now, lane->tried_wall_ms) + lane->host->reconnect.first_ms;
+
+		if (lane->trouble != TRAFFIC_LANE || lane->retry_boot_ms <= at_ms)
+			continue;
+		lane->retry_boot_ms = at_ms > now.boot_ms ? at_ms : now.boot_ms;
+		lane_look_at(lane, lane->retry_boot_ms);
+	}
+}
+
+static void ask_held(struct scheduler *s)
+{
+	for (int i = 0; i < HELD_BATCH && s->held_to_ask; i++, s->held_to_ask--) {
+		struct list *node = list_first(&s->held);
+		struct flow *flow = node ? LIST_ENTRY(node, struct flow, node) : NULL;
+
+		if (!flow)
+			continue;
+		list_remove(node);
+		list_append(&s->held, node);
+		lineup_activate(s, flow);
+		if (!flow->is_held)
+			hurry_lanes(flow, s->now);
+	}
+}
+
 void lineup_activate(struct scheduler *s, struct flow *flow)
 {
 	flow->is_touched = true;
+	if (!conditions_allow(&s->conditions, flow->target)) {
+		hold_back(s, flow);
+		return;
+	}
+	let_go(s, flow);
 	if (heap_has(&flow->away) && flow->away.key > s->now.boot_ms)
 		return;
 	if (flow->is_unbound && !find_seats(s, flow))
@@ -266,6 +336,7 @@ void lineup_wake(struct scheduler *s, struct moment now)
 	struct heap_node *first;
 	struct list *next;
 
+	ask_held(s);
 	while ((first = heap_first(&s->away)) && first->key <= now.boot_ms)
 		lineup_activate(s, HEAP_ENTRY(first, struct flow, away)); /* which takes it out */
 	if (now.wall_ms < s->wake_wall_ms)
@@ -432,6 +503,8 @@ int64_t lineup_deadline(const struct scheduler *s)
 	const struct heap_node *away = heap_first(&s->away);
 	int64_t at = away ? away->key : INT64_MAX;
 
+	if (s->held_to_ask)
+		return s->now.boot_ms;
 	if (!turns_is_empty(&s->line))
 		at = moment_min(at, s->room_boot_ms);
 	if (s->wake_wall_ms != INT64_MAX)

@@ -11,6 +11,8 @@
  * for it, submitters in turn; MX lanes that wait out their backoff or rate then leave memory, and their flows (away) come
  * back when the time is over.
  *
+ * A flow whose route waits for a network has no seats and stands in no line until that is there (conditions.h).
+ *
  * Owns:    nothing; it works on a struct scheduler and is used by scheduler.c alone.
  * Never:   reads a clock. Writes only that flows are put to rest.
  * Threads: the queue's.
@@ -32,6 +34,9 @@ void lineup_wake(struct scheduler *s, struct moment now);
 void lineup_rest(struct scheduler *s, struct moment now);
 /* Those that are away for `lane` (NULL: all) need not wait longer. */
 void lineup_call_back(struct scheduler *s, const char *lane);
+/* The conditions of routes have changed: flows whose own does not hold leave the lines; those whose own came to hold become
+ * active, some in each lineup_wake(). */
+void lineup_conditions_changed(struct scheduler *s);
 /* Flows in line for seats get them as far as there is room, and room is made. */
 void lineup_seat(struct scheduler *s, struct moment now);
 /* Boot time when flows do something by themselves; INT64_MAX: never. */

@@ -314,7 +314,7 @@ static uint32_t others(const struct lane *lane, bool was_ready)
 
 static void note_try(struct scheduler *s, struct lane *lane, struct moment now)
 {
-	if (lane->tried_wall_ms < s->network.since_wall_ms)
+	if (lane->tried_wall_ms < s->network.since_wall_ms || lane->tried_wall_ms < s->conditions.came_wall_ms)
 		s->tries++;
 	lane->tried_wall_ms = now.wall_ms;
 }
@@ -450,6 +450,8 @@ void scheduler_configure(struct scheduler *s, struct config *config, void (*chan
 	s->config = config_ref(config);
 	s->horizon_ms = longest_backoff(config);
 	lanes_configure(s, changed, arg, now);
+	conditions_configure(&s->conditions, config, now);
+	lineup_conditions_changed(s);
 	lineup_bind_all(s);
 	lineup_look_everywhere(s);
 	config_unref(old);
@@ -464,6 +466,7 @@ struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct mome
 	lanes_init(&s->lanes);
 	turns_init(&s->line);
 	list_init(&s->idle);
+	list_init(&s->held);
 	flow_table_init(&s->flows);
 	flight_init(&s->flight);
 	network_init(&s->network, now);
@@ -484,6 +487,7 @@ void scheduler_free(struct scheduler *s)
 	flight_fini(&s->flight);
 	heap_fini(&s->away);
 	lanes_fini(&s->lanes);
+	conditions_fini(&s->conditions);
 	config_unref(s->config);
 	mem_free(s->paused_by);
 	mem_free(s);

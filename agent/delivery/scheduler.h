@@ -22,6 +22,7 @@
 #include "base/list.h"
 #include "config.h"
 #include "delivery/chance.h"
+#include "delivery/conditions.h"
 #include "delivery/flight.h"
 #include "delivery/flow.h"
 #include "delivery/lane.h"
@@ -44,10 +45,13 @@ struct scheduler {
 	struct lanes lanes;
 	struct network network;
 	struct flow_table flows;
-	struct list idle;     /* flows that are not active, the longest idle first */
-	struct turns line;    /* flows that wait for seats */
-	struct heap away;     /* flows without seats whose lane is tried again then (boot time) */
-	int64_t room_boot_ms; /* room for those in line is made not before */
+	struct conditions conditions;
+	struct list idle;               /* flows that are not active, the longest idle first */
+	struct list held;               /* flows whose condition does not hold, or has only just come to */
+	size_t held_count, held_to_ask; /* of these; how many are to be asked whether it does now */
+	struct turns line;              /* flows that wait for seats */
+	struct heap away;               /* flows without seats whose lane is tried again then (boot time) */
+	int64_t room_boot_ms;           /* room for those in line is made not before */
 	struct flight flight;
 	int64_t wake_wall_ms;   /* the first idle flow that wakes; INT64_MAX: none */
 	int64_t rested_wall_ms; /* the first wake time of flows put to rest: for the calendar, which resets it */
@@ -158,14 +162,17 @@ bool scheduler_pause(struct scheduler *s, const char *name, const char *by, stru
 bool scheduler_resume(struct scheduler *s, const char *name, struct moment now);
 /* Links, addresses or routes changed: look again at a moment up to two seconds from now. */
 void scheduler_network_changed(struct scheduler *s, struct moment now);
+/* What can be seen of the network: mail of routes whose condition (`when`) came to hold leaves at once, where it ceased to no
+ * more is sent. Until it is told for the first time no condition holds. True: one changed. */
+bool scheduler_network_facts(struct scheduler *s, const struct netfacts *facts, struct moment now);
 /* The machine slept, or a clock jumped: the same, and what was tried before does not count for expiry any more. */
 void scheduler_woke(struct scheduler *s, struct moment now);
 
 /* ---- what is asked */
 
-/* Was the recipient attempted since the network is as it is, or a lane of its target tried in vain? */
+/* Was the recipient attempted since the network (also that which its route waits for) is as it is, or a lane of its target tried in vain? */
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt);
-/* A lane of the target is paused (or all are), so that no attempt can be expected. */
+/* A lane of the target is paused (or all are), or its route waits for a network: no attempt can be expected. */
 bool scheduler_is_paused(struct scheduler *s, const char *target);
 /* The lane in memory that would take mail for the target now, or one of those with weights; NULL: there is none. */
 struct lane *scheduler_choice(struct scheduler *s, const char *target);

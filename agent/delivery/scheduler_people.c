@@ -134,11 +134,16 @@ void scheduler_woke(struct scheduler *s, struct moment now)
 
 bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 {
+	const struct condition *condition = conditions_of(&s->conditions, rcpt->flow.target);
+	int64_t since_ms = condition && condition->since_wall_ms > s->network.since_wall_ms ? condition->since_wall_ms
+											    : s->network.since_wall_ms;
 	struct span target = span_str(rcpt->flow.target), name;
 	bool has_lane = false, is_tried = false, takes = false;
 	uint32_t weight;
 
-	if (rcpt->last_ms >= s->network.since_wall_ms)
+	if (condition && !condition->holds)
+		return false;
+	if (rcpt->last_ms >= since_ms)
 		return true;
 	while (!takes && route_next(&target, &name, &weight)) {
 		const struct lane *lane = lanes_peek(s, name);
@@ -146,7 +151,7 @@ bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 		if (lane) {
 			takes = lineup_takes_mail(s, lane); /* its turn will come */
 			has_lane = true;
-			is_tried |= lineup_has_network(s, lane) && lane->tried_wall_ms >= s->network.since_wall_ms;
+			is_tried |= lineup_has_network(s, lane) && lane->tried_wall_ms >= since_ms;
 		}
 		lanes_put_back(lane);
 	}
@@ -156,7 +161,7 @@ bool scheduler_is_tried(struct scheduler *s, const struct queue_rcpt *rcpt)
 bool scheduler_is_paused(struct scheduler *s, const char *target)
 {
 	struct span rest = span_str(target), name;
-	bool is_paused = s->paused_by != NULL;
+	bool is_paused = s->paused_by || !conditions_allow(&s->conditions, target);
 	uint32_t weight;
 
 	while (!is_paused && route_next(&rest, &name, &weight)) {
@@ -185,7 +190,8 @@ static struct lane *choose(struct scheduler *s, const char *target, bool with_we
 
 struct lane *scheduler_choice(struct scheduler *s, const char *target)
 {
-	struct lane *lane = s->paused_by ? NULL : choose(s, target, true);
+	bool may = !s->paused_by && conditions_allow(&s->conditions, target);
+	struct lane *lane = may ? choose(s, target, true) : NULL;
 
-	return lane || s->paused_by ? lane : choose(s, target, false);
+	return lane || !may ? lane : choose(s, target, false);
 }

@@ -32,6 +32,9 @@ static void digest(const struct config *config, uint8_t out[CRYPTO_SHA256_LEN])
 		add_strings(h, &config->routes[i].from);
 		add_strings(h, &config->routes[i].to);
 		add_strings(h, &config->routes[i].via);
+		/* What it waits for is read anew each time; that it waits is written in the target. */
+		if (config->routes[i].when.count)
+			crypto_sha256_update(h, "?", 1);
 	}
 	/* The domain of recipients that have none, which "mx" in via becomes. */
 	if (config->hostname)

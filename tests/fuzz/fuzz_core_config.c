@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "config.h"
 #include "route.h"
+#include "when.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -56,6 +57,11 @@ static void send_by(const struct config *config)
 			assert(place > 0 && place == (int)config->routes[i].via.count);
 			assert(route_domain(config, recipients[k], &domain));
 			assert(config_mx(config, buf_cstr(&domain))->port);
+			/* What it waits for can be said, and was understood. */
+			assert(span_equals(route_condition(buf_cstr(&target)),
+					   span_str(config->routes[i].when.count ? config->routes[i].name : "")));
+			for (size_t w = 0; w < config->routes[i].when.count; w++)
+				assert(!when_mistake(config->routes[i].when.list[w]));
 		}
 	buf_fini(&target);
 	buf_fini(&domain);

@@ -100,6 +100,7 @@ static struct config *load_well(struct fixture *f, const char *text)
 #define NEAR           "dns { servers = {\"127.0.0.1\"} }\n"
 #define CERT           " tls_certificate = \"^/cert\" tls_key = \"^/key\""
 #define USER           " user = u secret_command = \"x\""
+#define WHEN(list)     "route r { via = {w}\nwhen = " list " }\n"
 #define MX             "route r { via = {mx} }\n"
 #define A63            "a23456789012345678901234567890123456789012345678901234567890123"
 
@@ -312,6 +313,23 @@ static const struct {
 	  "a.conf:4: warning: route \"s\" is never used: \"r\" (a.conf:3) before it takes all mail\n" },
 	{ HOST("") "route s { via = {\"w=2\", \"w\"} }\n", "a.conf:4: via names \"w\" twice - once is enough\n",
 	  "a.conf:4: warning: route \"s\" is never used: \"r\" (a.conf:3) before it takes all mail\n" },
+	/* what routes wait for */
+	{ "smarthost w { host = \"h.example\" }\n" WHEN("{\"interface tun*\", \"gateway 10.1.0.0/16\", \"online\"}"),
+	  NULL, NULL },
+	{ "smarthost w { host = \"h.example\" }\n" WHEN("\"gateway fe80::1\""), NULL, NULL },
+	{ "smarthost w { host = \"h.example\" }\n" WHEN("{}"),
+	  "a.conf:2: when = {}: an empty list would never hold - name a condition, or leave it out\n", NULL },
+	{ "smarthost w { host = \"h.example\" }\n" WHEN("{\"online\", \"tun0\", \"10.1.0.1\", \"Interfaces tun0\"}"),
+	  "a.conf:3: when: \"tun0\" is no condition - did you mean \"interface tun0\"?\n"
+	  "a.conf:3: when: \"10.1.0.1\" is no condition - did you mean \"gateway 10.1.0.1\"?\n"
+	  "a.conf:3: when: \"Interfaces tun0\" is no condition - did you mean \"interface tun0\"?\n",
+	  NULL },
+	{ "smarthost w { host = \"h.example\" }\n" WHEN("{\"gateway vpn.example.org\", \"online now\", \"interface\"}"),
+	  "a.conf:3: when: \"gateway vpn.example.org\" names no address or network - write \"interface tun*\", \"gateway "
+	  "10.1.0.1\" or \"online\"\n"
+	  "a.conf:3: when: \"online now\" says too much - did you mean \"online\"?\n"
+	  "a.conf:3: when: \"interface\" names no interface - write \"interface tun*\", \"gateway 10.1.0.1\" or \"online\"\n",
+	  NULL },
 	/* reports */
 	{ "tlsrpt { send = yes\n contact = \"root\"\n from = \"me@example.com\" }\n",
 	  "a.conf:2: contact = \"root\" is not an address: the address has no @domain - as in \"me@example.com\"\n",

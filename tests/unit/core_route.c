@@ -95,6 +95,31 @@ static void lanes_have_weights(void **state)
 	assert_int_equal(route_place("work=3,home=1", "home=1"), -1);
 }
 
+static void a_condition_stands_behind_the_lanes_and_is_none(void **state)
+{
+	struct span rest = SPAN("work=3,backup?office"), name;
+	uint32_t weight;
+	struct buf out;
+
+	(void)state;
+	buf_init(&out, 64);
+	assert_true(span_equals(route_condition("work=3,backup?office"), SPAN("office")));
+	assert_int_equal(route_condition("work,backup").len, 0);
+	assert_int_equal(route_condition("").len, 0);
+	assert_true(route_next(&rest, &name, &weight));
+	assert_true(route_next(&rest, &name, &weight));
+	assert_true(span_equals(name, SPAN("backup")));
+	assert_false(route_next(&rest, &name, &weight));
+	rest = SPAN("?office");
+	assert_false(route_next(&rest, &name, &weight));
+	assert_int_equal(route_place("work?office", "work"), 0);
+	assert_int_equal(route_place("work?office", "office"), -1);
+	assert_true(route_name("work?office", 0, &out));
+	assert_string_equal(buf_cstr(&out), "work");
+	assert_false(route_name("work?office", 1, &out));
+	buf_fini(&out);
+}
+
 static void mx_in_a_target_is_the_recipients_own(void **state)
 {
 	static const struct {
@@ -112,6 +137,9 @@ static void mx_in_a_target_is_the_recipients_own(void **state)
 		{ "mx,backup", "you@[nonsense]", "backup" },
 		{ "mx", "you@a,b", "" },
 		{ "mxer,amx", "you@example.org", "mxer,amx" },
+		{ "work?office", "you@example.org", "work?office" },
+		{ "mx=2,backup?office", "you@example.org", "mx:example.org=2,backup?office" },
+		{ "mx?office", "you@a,b", "" },
 		{ NULL, "you@example.org", "" },
 	};
 	const struct config own = { .hostname = "Host.example.net" };
@@ -138,6 +166,7 @@ int main(void)
 		cmocka_unit_test(a_report_fits_only_rules_without_from),
 		cmocka_unit_test(a_target_is_read_by_place_and_name),
 		cmocka_unit_test(lanes_have_weights),
+		cmocka_unit_test(a_condition_stands_behind_the_lanes_and_is_none),
 		cmocka_unit_test(mx_in_a_target_is_the_recipients_own),
 	};
 
