@@ -1,8 +1,8 @@
 #include "envelope.h"
 
-#include <stdio.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "identity.h"
 #include "route.h"
 
@@ -14,7 +14,7 @@ bool envelope_qualify(const struct config *config, const char *address, char out
 
 	if (len > ADDRESS_PATH_MAX)
 		return false;
-	snprintf(out, ADDRESS_SIZE, "%s%s%s", address, is_bare ? "@" : "", is_bare ? config->hostname : "");
+	text_join(out, ADDRESS_SIZE, address, is_bare ? "@" : "", is_bare ? config->hostname : "", NULL);
 	return true;
 }
 

@@ -5,6 +5,7 @@
 
 #include "base/cidr.h"
 #include "base/crypto.h"
+#include "base/text.h"
 
 static bool has_any(const struct config_strings *list)
 {
@@ -83,7 +84,7 @@ static void name_user(const char *kind, const char *user, char out[TRUST_NAME_SI
 	uint8_t sum[CRYPTO_SHA256_LEN];
 
 	if (strlen(kind) + strlen(user) < TRUST_NAME_SIZE) {
-		snprintf(out, TRUST_NAME_SIZE, "%s%s", kind, user);
+		text_join(out, TRUST_NAME_SIZE, kind, user, NULL);
 		return;
 	}
 	digest(user, sum);
@@ -93,10 +94,12 @@ static void name_user(const char *kind, const char *user, char out[TRUST_NAME_SI
 
 void trust_name(const struct who *who, bool by_certificate, char out[TRUST_NAME_SIZE])
 {
+	char uid[TEXT_NUMBER_SIZE];
+
 	if (who->user[0])
 		name_user(by_certificate ? "cert:" : "user:", who->user, out);
 	else if (who->has_uid)
-		snprintf(out, TRUST_NAME_SIZE, "uid:%lu", (unsigned long)who->uid);
+		text_join(out, TRUST_NAME_SIZE, "uid:", text_number_print(who->uid, uid), NULL);
 	else
-		snprintf(out, TRUST_NAME_SIZE, "net:%s", who->host);
+		text_join(out, TRUST_NAME_SIZE, "net:", who->host, NULL);
 }

@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/mem.h"
+#include "base/text.h"
 
 enum { BUF_FIRST = 256 };
 
@@ -72,16 +73,9 @@ void buf_commit(struct buf *buf, size_t len)
 
 bool buf_append_number(struct buf *buf, int64_t number)
 {
-	char digits[20], *at = digits + sizeof(digits);
-	uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+	char digits[TEXT_NUMBER_SIZE];
 
-	do {
-		*--at = (char)('0' + rest % 10);
-		rest /= 10;
-	} while (rest);
-	if (number < 0)
-		*--at = '-';
-	return buf_append(buf, at, (size_t)(digits + sizeof(digits) - at));
+	return buf_append_str(buf, text_number_print(number, digits));
 }
 
 bool buf_vprintf(struct buf *buf, const char *format, va_list args)

@@ -1,6 +1,7 @@
 #include "base/text.h"
 
 #include <inttypes.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -36,6 +37,39 @@ bool text_number(struct span s, uint64_t max, uint64_t *out_number)
 		return false;
 	*out_number = value;
 	return true;
+}
+
+char *text_number_print(int64_t number, char out[TEXT_NUMBER_SIZE])
+{
+	char digits[TEXT_NUMBER_SIZE], *at = digits + sizeof(digits);
+	uint64_t rest = number < 0 ? -(uint64_t)number : (uint64_t)number;
+
+	*--at = '\0';
+	do {
+		*--at = (char)('0' + rest % 10);
+		rest /= 10;
+	} while (rest);
+	if (number < 0)
+		*--at = '-';
+	return memcpy(out, at, (size_t)(digits + sizeof(digits) - at));
+}
+
+char *text_join(char *out, size_t size, ...)
+{
+	const char *part;
+	size_t at = 0;
+	va_list parts;
+
+	va_start(parts, size);
+	while ((part = va_arg(parts, const char *))) {
+		size_t len = strnlen(part, size - 1 - at);
+
+		memcpy(out + at, part, len);
+		at += len;
+	}
+	va_end(parts);
+	out[at] = '\0';
+	return out;
 }
 
 static int64_t duration_unit(char c)

@@ -32,6 +32,13 @@ bool text_rate(struct span s, uint32_t *out_count, int64_t *out_per_ms);
 /* Decimal digits only, no sign, no blank, at most `max`. */
 bool text_number(struct span s, uint64_t max, uint64_t *out_number);
 
+/* "-17" */
+enum { TEXT_NUMBER_SIZE = 21 };
+char *text_number_print(int64_t number, char out[TEXT_NUMBER_SIZE]);
+
+/* The strings one behind the other, up to a NULL; what does not fit into `size` bytes is cut. */
+char *text_join(char *out, size_t size, ...) __attribute__((sentinel));
+
 /* RFC 4648, 4. Decoding is strict: no blanks, right padding, no stray bits. */
 bool text_base64_encode(struct buf *out, struct span s);
 bool text_base64_decode(struct buf *out, struct span s);

@@ -201,6 +201,42 @@ static void qualify(struct draft *d, const struct addresslist *l, const struct a
 	d->changed = true;
 }
 
+/*
+ * True: whatever is made of the value, no rule about names of this machine is about it. Most fields hold one address
+ * elsewhere: one '@', behind the '<' where there is one, and nothing behind its domain. With quotes, comments, groups or
+ * several addresses, it has to be read.
+ */
+static bool is_foreign(const struct rewrite *r, struct span value)
+{
+	struct span domain = span_of("", 0);
+
+	for (size_t i = 0; i < value.len; i++) {
+		switch (value.data[i]) {
+		case '"':
+		case '(':
+		case ')':
+		case ',':
+		case ':':
+		case ';':
+		case '\\': return false;
+		case '<':
+		case '@':
+			if (domain.len)
+				return false;
+			if (value.data[i] == '@')
+				domain = span_from(value, i + 1);
+			break;
+		default: break;
+		}
+	}
+	if (domain.len && domain.data[domain.len - 1] == '>')
+		domain.len--;
+	for (size_t i = 0; i < domain.len; i++)
+		if (domain.data[i] <= ' ' || domain.data[i] >= 0x7f || domain.data[i] == '>')
+			return false;
+	return domain.len && !is_local(r, domain);
+}
+
 enum rewrite_verdict rewrite_addresses(struct rewrite *r, struct span value, bool recipients, struct buf *out)
 {
 	struct draft d = begin(r, value, out);
@@ -209,7 +245,7 @@ enum rewrite_verdict rewrite_addresses(struct rewrite *r, struct span value, boo
 	struct buf text;
 
 	recipients = recipients && (r->rules.aliases || r->rules.to);
-	if (!recipients && !r->domain[0])
+	if ((!recipients && !r->domain[0]) || is_foreign(r, value))
 		return REWRITE_SAME;
 	buf_init(&text, ADDRESSLIST_MAX);
 	addresslist_init(&l, value);

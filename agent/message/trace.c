@@ -7,16 +7,32 @@ static bool is_said(const char *text)
 	return text && *text;
 }
 
+/* Letters, digits, '.', '-' and ':', which are never forbidden: nearly all there is. */
+static size_t plain_run(struct span s)
+{
+	size_t i = 0;
+
+	while (i < s.len && ((span_lower(s.data[i]) >= 'a' && span_lower(s.data[i]) <= 'z') ||
+			     (s.data[i] >= '-' && s.data[i] <= ':' && s.data[i] != '/')))
+		i++;
+	return i;
+}
+
 /* Text without control bytes and without those in `forbidden`. */
 static bool add(struct buf *out, const char *text, const char *forbidden)
 {
 	struct span s = span_first(span_str(text), TRACE_TEXT_MAX);
 	bool ok = true;
 
-	for (size_t i = 0; ok && i < s.len; i++) {
-		unsigned char c = (unsigned char)s.data[i];
+	while (ok && s.len) {
+		size_t n = plain_run(s);
+		unsigned char c = (unsigned char)s.data[0];
 
-		ok = buf_append_char(out, c < ' ' || c == 127 || strchr(forbidden, c) ? '?' : (char)c);
+		if (n)
+			ok = buf_append_span(out, span_first(s, n));
+		else
+			ok = buf_append_char(out, c < ' ' || c == 127 || strchr(forbidden, c) ? '?' : (char)c);
+		s = span_from(s, n ? n : 1);
 	}
 	return ok;
 }

@@ -396,15 +396,16 @@ static void begin(struct intake *intake, const struct intake_session *session)
 /* Whether the header, up to the first empty line, has a byte above 127. */
 static void note_header(struct message *m, struct span s)
 {
-	for (size_t i = 0; i < s.len && !m->header_over; i++) {
-		unsigned char c = (unsigned char)s.data[i];
+	while (s.len && !m->header_over) {
+		struct span line = span_first(s, span_find(s, '\n'));
+		bool is_whole = line.len < s.len;
+		bool is_empty = m->line_empty && (line.len == 0 || (line.len == 1 && line.data[0] == '\r'));
 
-		if (c >= 0x80)
+		if (!is_empty && !text_is_ascii(line))
 			m->header_8bit = true;
-		if (c == '\n' && m->line_empty)
-			m->header_over = true;
-		if (c != '\r')
-			m->line_empty = c == '\n';
+		m->header_over = is_whole && is_empty;
+		m->line_empty = is_whole || is_empty;
+		s = span_from(s, line.len + 1);
 	}
 }
 

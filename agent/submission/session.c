@@ -29,6 +29,7 @@ static void session_free(struct session *s)
 	conn_free(s->conn);
 	loop_timer_stop(&s->timer);
 	login_cancel(s->login);
+	session_mail_forget(s);
 	server_free(s->engine);
 	intake_abandon(s->intake);
 	buf_fini(&s->held);
@@ -141,7 +142,10 @@ static enum after do_action(struct session *s)
 	case SERVER_ASK_AUTH: ask_auth(s); return AFTER_GO_ON;
 	case SERVER_BODY: return session_mail_body(s) ? AFTER_GO_ON : AFTER_STALL;
 	case SERVER_STORE: return session_mail_store(s) ? AFTER_GO_ON : AFTER_STALL;
-	case SERVER_ABORT: intake_drop(s->intake); return AFTER_GO_ON;
+	case SERVER_ABORT:
+		intake_drop(s->intake);
+		session_mail_forget(s);
+		return AFTER_GO_ON;
 	case SERVER_START_TLS: return AFTER_WAIT; /* by run(), when the input has been given back */
 	case SERVER_CLOSE: return AFTER_END;
 	}

@@ -18,7 +18,8 @@ struct session {
 	struct conn *conn;
 	struct server *engine; /* NULL as long as the peer is not known, or may not speak yet */
 	struct intake *intake;
-	struct login *login; /* the answer that AUTH waits for, or NULL */
+	struct session_about *about; /* who sends the message that is open, or NULL */
+	struct login *login;         /* the answer that AUTH waits for, or NULL */
 	struct caller caller;
 	char *client; /* whose connections are counted, or NULL */
 	char *tls;    /* facts for the trace, or NULL */
@@ -35,7 +36,9 @@ struct session {
 	struct loop_timer timer;     /* goes on in the next turn */
 };
 
-/* session_mail.c. Answers to SERVER_ASK_MAIL and SERVER_ASK_RCPT. */
+/* session_mail.c. The message that was open has ended. */
+void session_mail_forget(struct session *s);
+/* Answers to SERVER_ASK_MAIL and SERVER_ASK_RCPT. */
 void session_mail_sender(struct session *s);
 void session_mail_rcpt(struct session *s);
 /* SERVER_BODY and SERVER_STORE; false: the action has to be done again later. */

@@ -526,6 +526,36 @@ static void distances_count_edits(void **state)
 	assert_true(text_distance("x", longest) == SIZE_MAX);
 }
 
+static void numbers_are_printed_in_decimal(void **state)
+{
+	static const struct {
+		int64_t number;
+		const char *text;
+	} rows[] = {
+		{ 0, "0" },
+		{ 10, "10" },
+		{ -17, "-17" },
+		{ INT64_MAX, "9223372036854775807" },
+		{ INT64_MIN, "-9223372036854775808" },
+	};
+	char room[TEXT_NUMBER_SIZE];
+
+	(void)state;
+	for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++)
+		assert_string_equal(text_number_print(rows[i].number, room), rows[i].text);
+}
+
+static void strings_are_joined_as_far_as_they_fit(void **state)
+{
+	char room[8] = "1234567";
+
+	(void)state;
+	assert_string_equal(text_join(room, sizeof(room), "ab", "", "cd", NULL), "abcd");
+	assert_string_equal(text_join(room, sizeof(room), "abcd", "efghij", "k", NULL), "abcdefg");
+	assert_string_equal(text_join(room, 1, "a", NULL), "");
+	assert_string_equal(text_join(room, sizeof(room), NULL), "");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -547,6 +577,8 @@ int main(void)
 		TEST(cleaned_text_is_cut_between_characters),
 		TEST(utf8_and_ascii_are_told_apart),
 		TEST(distances_count_edits),
+		TEST(numbers_are_printed_in_decimal),
+		TEST(strings_are_joined_as_far_as_they_fit),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -415,6 +415,51 @@ static void names_at_this_machine_are_known_in_either_form(void **state)
 	}
 }
 
+static uint32_t word = 20261124;
+
+static uint32_t next_word(void)
+{
+	word = word * 1664525 + 1013904223;
+	return word >> 8;
+}
+
+/* A field with one address elsewhere is not read closely; with a second one it is. Whether it is must not show. */
+static void a_short_cut_leads_to_the_same_end(void **state)
+{
+	static const char *const pieces[] = { "a",         "root",         "@",  "@", "<",     ">",
+					      "localhost", "host.example", "b.", " ", "\r\n ", "x.example",
+					      "\"",        "\\",           ",",  ":", ";",     "(",
+					      ")",         "\x01",         "[",  "]", UE,      "" };
+	unsigned changed = 0;
+
+	(void)state;
+	for (int i = 0; i < 100000; i++) {
+		struct rewrite r = begin(next_word() & 1 ? QUALIFY : QUALIFY | ALIASES | TO, NULL, NULL);
+		unsigned count = 1 + next_word() % 7, simple = next_word() & 1;
+		enum rewrite_verdict alone, beside;
+		struct buf in, one, two;
+
+		buf_init(&in, 1000);
+		buf_init(&one, 1000);
+		buf_init(&two, 1000);
+		for (unsigned k = 0; k < count; k++)
+			buf_append_str(&in, pieces[next_word() % (simple ? 12 : 24)]);
+		alone = rewrite_addresses(&r, buf_span(&in), true, &one);
+		buf_append_str(&in, ",z@elsewhere.example");
+		beside = rewrite_addresses(&r, buf_span(&in), true, &two);
+		if (alone == REWRITE_CHANGED)
+			buf_append_str(&one, ",z@elsewhere.example");
+		if (alone != beside || strcmp(buf_cstr(&one), buf_cstr(&two)) != 0)
+			fail_msg("'%s': '%s' and '%s'", buf_cstr(&in), buf_cstr(&one), buf_cstr(&two));
+		changed += alone == REWRITE_CHANGED;
+		rewrite_fini(&r);
+		buf_fini(&in);
+		buf_fini(&one);
+		buf_fini(&two);
+	}
+	assert_true(changed > 1000);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -428,6 +473,7 @@ int main(void)
 		cmocka_unit_test(a_header_has_a_hundred_names_looked_up),
 		cmocka_unit_test(a_domain_that_is_none_qualifies_nothing),
 		cmocka_unit_test(names_at_this_machine_are_known_in_either_form),
+		cmocka_unit_test(a_short_cut_leads_to_the_same_end),
 		cmocka_unit_test(a_domain_of_other_letters_is_written_as_the_header_allows),
 	};
 
