@@ -25,6 +25,14 @@ static void store(uint8_t *p, uint64_t v, size_t bytes)
 		p[i] = (uint8_t)(v >> (8 * i));
 }
 
+static uint64_t load_word(const uint8_t *p)
+{
+	uint64_t v;
+
+	memcpy(&v, p, sizeof v);
+	return __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__ ? v : __builtin_bswap64(v);
+}
+
 /* Not cryptographic: it finds flipped bits and wrong lengths. Eight bytes a step, because the writer pays it. */
 static uint64_t mix(uint64_t h, const uint8_t *p, size_t len)
 {
@@ -32,7 +40,7 @@ static uint64_t mix(uint64_t h, const uint8_t *p, size_t len)
 
 	h = (h ^ len) * k;
 	for (; len >= 8; p += 8, len -= 8) {
-		h = (h ^ load(p, 8)) * k;
+		h = (h ^ load_word(p)) * k;
 		h ^= h >> 29;
 	}
 	h = (h ^ load(p, len)) * k;

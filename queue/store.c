@@ -236,7 +236,7 @@ enum queue_err store_read(struct store *s, struct store_txn *t)
 		t->err = QUEUE_OK;
 		return judge(t, mdb_txn_renew(t->txn));
 	}
-	*t = (struct store_txn){ .store = s };
+	*t = (struct store_txn){ .store = s, .is_reader = true };
 	if (store_must_fail(s, "read"))
 		return store_fail(t, QUEUE_NO_MEMORY);
 	return judge(t, mdb_txn_begin(s->env, NULL, MDB_RDONLY, &t->txn));
@@ -256,25 +256,28 @@ void store_read_end(struct store_txn *t)
 
 /* ---------------------------------------------------------------- records */
 
-enum queue_err store_get(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len,
-			 struct queue_bytes *out_value)
-{
-	MDB_val k = { .mv_size = key_len, .mv_data = (void *)key }, v;
-	enum queue_err err;
-
-	if (t->err != QUEUE_OK)
-		return t->err;
-	err = judge(t, mdb_get(t->txn, t->store->trees[tree], &k, &v));
-	if (err == QUEUE_OK)
-		*out_value = (struct queue_bytes){ .data = v.mv_data, .len = v.mv_size };
-	return err;
-}
-
 static MDB_cursor *cursor(struct store_txn *t, enum store_tree tree)
 {
 	if (t->err == QUEUE_OK && !t->cursors[tree])
 		judge(t, mdb_cursor_open(t->txn, t->store->trees[tree], &t->cursors[tree]));
 	return t->err == QUEUE_OK ? t->cursors[tree] : NULL;
+}
+
+/* A writing transaction's lookups and writes go through its cursors: what lies beside the last record of a tree, as the
+ * records of one message do, is found on the cursor's page, without a search from the root. */
+enum queue_err store_get(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len,
+			 struct queue_bytes *out_value)
+{
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)key }, v;
+	MDB_cursor *c = t->is_reader ? NULL : cursor(t, tree);
+	enum queue_err err;
+
+	if (t->err != QUEUE_OK)
+		return t->err;
+	err = judge(t, c ? mdb_cursor_get(c, &k, &v, MDB_SET) : mdb_get(t->txn, t->store->trees[tree], &k, &v));
+	if (err == QUEUE_OK)
+		*out_value = (struct queue_bytes){ .data = v.mv_data, .len = v.mv_size };
+	return err;
 }
 
 static enum queue_err hand_out(struct store_txn *t, int rc, const MDB_val *k, const MDB_val *v,
@@ -332,13 +335,14 @@ static enum queue_err write_record(struct store_txn *t, enum store_tree tree, st
 {
 	MDB_val k = { .mv_size = key.len, .mv_data = (void *)key.data };
 	MDB_val v = { .mv_size = value_len, .mv_data = (void *)value };
+	MDB_cursor *c = cursor(t, tree);
 
-	if (t->err != QUEUE_OK)
+	if (!c)
 		return t->err;
 	if (store_must_fail(t->store, "put"))
 		return store_fail(t, QUEUE_NO_MEMORY);
 	t->writes++;
-	return judge(t, mdb_put(t->txn, t->store->trees[tree], &k, &v, flags));
+	return judge(t, mdb_cursor_put(c, &k, &v, flags));
 }
 
 enum queue_err store_put(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len, const void *value,
@@ -356,27 +360,31 @@ enum queue_err store_add(struct store_txn *t, enum store_tree tree, const void *
 uint8_t *store_reserve(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len, size_t value_len)
 {
 	MDB_val k = { .mv_size = key_len, .mv_data = (void *)key }, v = { .mv_size = value_len };
+	MDB_cursor *c = cursor(t, tree);
 
 	if (t->err == QUEUE_OK && store_must_fail(t->store, "put"))
 		store_fail(t, QUEUE_NO_MEMORY);
 	if (t->err != QUEUE_OK)
 		return NULL;
 	t->writes++;
-	if (judge(t, mdb_put(t->txn, t->store->trees[tree], &k, &v, MDB_RESERVE)) != QUEUE_OK)
+	if (judge(t, mdb_cursor_put(c, &k, &v, MDB_RESERVE)) != QUEUE_OK)
 		return NULL;
 	return v.mv_data;
 }
 
 enum queue_err store_del(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len)
 {
-	MDB_val k = { .mv_size = key_len, .mv_data = (void *)key };
+	MDB_val k = { .mv_size = key_len, .mv_data = (void *)key }, v;
+	MDB_cursor *c = cursor(t, tree);
+	int rc;
 
-	if (t->err != QUEUE_OK)
+	if (!c)
 		return t->err;
 	if (store_must_fail(t->store, "del"))
 		return store_fail(t, QUEUE_NO_MEMORY);
 	t->writes++;
-	return judge(t, mdb_del(t->txn, t->store->trees[tree], &k, NULL));
+	rc = mdb_cursor_get(c, &k, &v, MDB_SET);
+	return judge(t, rc == 0 ? mdb_cursor_del(c, 0) : rc);
 }
 
 /* ---------------------------------------------------------------- facts */

@@ -32,6 +32,7 @@ struct store_txn {
 	struct MDB_cursor *cursors[STORE_TREES];
 	enum queue_err err; /* sticky */
 	uint64_t writes;    /* puts and deletes so far */
+	bool is_reader;
 };
 
 /* Opens or creates the file with mode 0600. The file is looked at before LMDB maps it (pagecheck.h). `why` gets one
@@ -56,7 +57,7 @@ enum queue_err store_seek(struct store_txn *t, enum store_tree tree, const void 
 			  struct queue_bytes *out_key, struct queue_bytes *out_value);
 enum queue_err store_seek_before(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len,
 				 struct queue_bytes *out_key, struct queue_bytes *out_value);
-/* The record after the one that the last seek, next or previous on this tree found, and the one before it. */
+/* The record after the one that the last seek or next on this tree found, with nothing else done to the tree since. */
 enum queue_err store_next(struct store_txn *t, enum store_tree tree, struct queue_bytes *out_key,
 			  struct queue_bytes *out_value);
 enum queue_err store_put(struct store_txn *t, enum store_tree tree, const void *key, size_t key_len, const void *value,
