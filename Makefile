@@ -185,9 +185,9 @@ fuzz:
 
 bench:
 	@tests/install-deps test
-	$(MAKE) MODE=release all
-	$(MAKE) MODE=release bench-programs
-	$(PYTHON) tests/bench/run.py --build build/release $(if $(QUICK),--quick)
+	@tests/bench/fetch-peers build/peers
+	$(MAKE) -j$(shell nproc) MODE=release all bench-programs
+	$(PYTHON) tests/bench/run.py --build build/release $(if $(QUICK),--quick) $(BENCH)
 
 # Round trips a message costs over a slow link (as root).
 bench-link:
@@ -247,7 +247,7 @@ help:
 	@echo 'check     unit tests, session scripts, corpora (ROOM=queue: one room); check-asan, check-tsan'
 	@echo 'check-e2e end-to-end tests with real programs (PYTEST=-k name)'
 	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
-	@echo 'bench     the benchmark (QUICK=1: under three minutes)'
+	@echo 'bench     the benchmark beside other mailers (QUICK=1: under three minutes; BENCH="--only relay --peers sendoff,dma")'
 	@echo 'soak      an agent under load, killed, reloaded, cut off: nothing lost, nothing growing (MINUTES=5, HOURS=1)'
 	@echo 'instructions  what engines, queue and agent cost in instructions, beside the recorded figures'
 	@echo 'lint format coverage install uninstall clean'

@@ -38,6 +38,7 @@ def parse_args():
     p.add_argument("--rtt", type=int, default=50, help="milliseconds")
     p.add_argument("--messages", type=int, default=200)
     p.add_argument("--postfix", action="store_true", help="measure Postfix, too")
+    p.add_argument("--measure", choices=("sendoff", "postfix"), help="only this one")
     p.add_argument("--json", action="store_true")
     p.add_argument("--far", default="", help=argparse.SUPPRESS)  # the other namespace: this one is the near one
     return p.parse_args()
@@ -222,8 +223,10 @@ def measure(what, **more):
 def main():
     if not ARGS.far:
         return over_link()
-    found = {"sendoff": measure(sendoff)}
-    if ARGS.postfix:
+    found = {}
+    if ARGS.measure != "postfix":
+        found["sendoff"] = measure(sendoff)
+    if ARGS.postfix or ARGS.measure == "postfix":
         found["postfix"] = measure(postfix)
         found["postfix with smtp_tls_connection_reuse"] = measure(postfix, smtp_tls_connection_reuse="yes")
     if ARGS.json:
