@@ -51,7 +51,8 @@ BOUNDS = {
     "rss_anon_kib": 64 * 1024,     # the agent's own memory, at any moment
     "rss_growth": (1.25, 8192),    # its highest in the last third of the long life: times that of the first, plus KiB
     "file_growth": (1.25, 64e6),   # the queue file's size at the end: times that after the first third, plus bytes
-    "used_at_end": 64e6,           # bytes in use when all mail has gone
+    "used_at_end": (32e6, 150, 600),  # bytes in use when all mail has gone: plus the history of so many seconds, by its
+                                   # bytes a record (it is kept for a minute, and trimmed once a minute)
     "fds_growth": 8,               # descriptors when all is quiet, against the start
     "threads": 2,
     "drain_s": 300,
@@ -455,8 +456,8 @@ def lives(rows):
     return sorted(by_pid.values(), key=len, reverse=True)
 
 
-def growth(rows, final):
-    faults = []
+def growth(soak):
+    rows, final, faults = soak.sampler.rows, soak.final, []
     most = max(r["rss_anon_kib"] for r in rows)
     if most > BOUNDS["rss_anon_kib"]:
         faults.append(f"the agent's own memory reached {most} KiB")
@@ -470,10 +471,11 @@ def growth(rows, final):
     late = max(r["file_bytes"] for r in rows)
     if late > early * BOUNDS["file_growth"][0] + BOUNDS["file_growth"][1]:
         faults.append(f"the queue file grew from {early} to {late} bytes")
-    if final["used_bytes"] > BOUNDS["used_at_end"]:
+    base, seconds, each = BOUNDS["used_at_end"]
+    if final["used_bytes"] > base + soak.rate * seconds * each:
         faults.append(f"{final['used_bytes']} bytes are in use in an empty queue ({final['history']} records of history)")
     quiet = [r["fds"] for r in rows[:5] if r["fds"] is not None]
-    if quiet and final["fds"] > min(quiet) + BOUNDS["fds_growth"] + 100:
+    if quiet and final["fds"] > min(quiet) + BOUNDS["fds_growth"]:
         faults.append(f"descriptors: {min(quiet)} at the start, {final['fds']} at the end")
     if max(r["threads"] for r in rows) > BOUNDS["threads"]:
         faults.append(f"{max(r['threads'] for r in rows)} threads")
@@ -484,7 +486,7 @@ def verdict(soak):
     counts, faults = settle_accounts(soak)
     cuts = sum(kind in CUTS for _, _, kind, _ in soak.events)
     allowed = int(cuts * (soak.rate * BOUNDS["duplicates_per_cut_s"] + 100))
-    faults += unexplained(soak) + growth(soak.sampler.rows, soak.final)
+    faults += unexplained(soak) + growth(soak)
     if soak.records.duplicate_count > allowed:
         faults.append(f"{soak.records.duplicate_count} duplicates are too many for {cuts} cuts")
     if counts["accepted"] == 0 or counts["bounced"] == 0 or soak.records.reports == 0:
