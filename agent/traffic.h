@@ -68,9 +68,20 @@ struct traffic_why {
 	char advice[512];           /* one sentence: what the user can do, or "" */
 };
 
+/* What a route waits for (`when`). */
+struct traffic_condition {
+	const char *route;
+	const char *when; /* in words: "interface tun*, or gateway 10.1.0.1" */
+	bool holds;
+	bool is_unknown;  /* does not hold, because nothing can be seen of the network here */
+	int64_t since_ms; /* wall clock: as it is now */
+	struct config_at at;
+};
+
 struct traffic_summary {
 	bool offline;  /* no network */
 	bool dns_only; /* with `offline`: there is one, but no resolver answers */
+	bool portal;   /* with `offline`: there is one, but it answers in the name of other hosts (captive portal) */
 	int64_t offline_since_ms;
 	char offline_text[256];
 	uint32_t sending; /* recipients in attempts just now */
@@ -110,6 +121,8 @@ struct traffic {
 	bool (*lane)(void *self, size_t i, struct traffic_lane *out);
 	/* A smart host, or the MX of a domain ("mx:example.org") as it is or as mail would find it. False: no such lane. */
 	bool (*lane_named)(void *self, const char *name, struct traffic_lane *out);
+	/* Each route that waits for a network, in the configuration's order. i counts from 0; false: no more. NULL: none does. */
+	bool (*condition)(void *self, size_t i, struct traffic_condition *out);
 	/* The gate before recipient n of a message. False: no such recipient. */
 	bool (*why)(void *self, uint64_t id, uint32_t n, struct traffic_why *out);
 	bool (*is_sending)(void *self, uint64_t id, uint32_t n);

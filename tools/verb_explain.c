@@ -116,6 +116,20 @@ static void show_way(const struct explain *e, const json_t *row)
 	printf("  %-8s %s: %s\n", "", talk_text(row, "tls"), look_text(talk_text(row, "proof"), 0, cell, sizeof cell));
 }
 
+static void show_condition(const struct explain *e, const json_t *row)
+{
+	bool holds = talk_bool(row, "holds");
+	char cell[CELL_SIZE];
+
+	printf("  %-8s %s: %s%s%s", "when", look_text(talk_text(row, "when"), 0, cell, sizeof cell),
+	       look_colour(e->cli, holds ? LOOK_GREEN : LOOK_RED),
+	       holds                       ? "so it is now"
+	       : talk_bool(row, "unknown") ? "nobody can see; the mail is taken, and waits"
+					   : "not so now; the mail is taken, and waits until it is",
+	       look_colour(e->cli, LOOK_PLAIN));
+	place(e, talk_text(row, "file"), talk_number(row, "line"));
+}
+
 static void show_lane(struct explain *e, const json_t *row)
 {
 	const char *trouble = talk_text(row, "trouble"), *paused_by = talk_text(row, "paused_by");
@@ -162,6 +176,8 @@ static void on_row(void *arg, const json_t *row)
 		show_rule(e, row);
 	else if (talk_is(row, "recipient"))
 		show_rcpt(e, row);
+	else if (talk_is(row, "condition"))
+		show_condition(e, row);
 	else if (talk_is(row, "way"))
 		show_way(e, row);
 	else if (talk_is(row, "lane"))

@@ -12,6 +12,7 @@
 #include "base/text.h"
 #include "control/protocol.h"
 #include "look.h"
+#include "route.h"
 #include "talk.h"
 
 enum { CELL_SIZE = 2048 };
@@ -147,14 +148,17 @@ static void show_rcpt(const struct show *show, const json_t *row)
 {
 	const char *route = talk_text(row, "route"), *target = talk_text(row, "target"),
 		   *reply = talk_text(row, "reply");
-	char cell[CELL_SIZE], name[CELL_SIZE], when[LOOK_SIZE];
+	char cell[CELL_SIZE], name[CELL_SIZE], when[LOOK_SIZE], lanes[CELL_SIZE];
 
+	/* What it waits for behind them is the route's affair: sendoff why says it. */
+	snprintf(lanes, sizeof lanes, "%.*s",
+		 SPAN_ARGS(span_first(span_str(target), span_find(span_str(target), ROUTE_CONDITION))));
 	printf("\n%s%s%s  %s\n", look_colour(show->cli, LOOK_BOLD),
 	       look_text(talk_text(row, "address"), 0, cell, sizeof cell), look_colour(show->cli, LOOK_PLAIN),
 	       talk_text(row, "state"));
 	if (route[0] || target[0])
 		printf("  route      %s -> %s\n", route[0] ? look_text(route, 0, name, sizeof name) : "none",
-		       target[0] ? look_text(target, 0, cell, sizeof cell) : "nowhere");
+		       target[0] ? look_text(lanes, 0, cell, sizeof cell) : "nowhere");
 	show_wishes(row);
 	if (reply[0])
 		printf("  last try   %s: %s%s%s\n", look_time(talk_number(row, "last_ms"), show->now_ms, when),

@@ -15,7 +15,7 @@ enum { CELL_SIZE = 1024, NAME_WIDTH = 14, HOST_WIDTH = 30 };
 struct status {
 	const struct cli *cli;
 	int64_t now_ms;
-	json_t *whole, *lanes, *targets;
+	json_t *whole, *lanes, *conditions, *targets;
 };
 
 static uint64_t number(const struct status *status, const char *key)
@@ -33,8 +33,63 @@ static void on_row(void *arg, const json_t *row)
 		json_object_update(status->whole, (json_t *)(uintptr_t)row);
 	else if (talk_is(row, "lane"))
 		json_array_append(status->lanes, (json_t *)(uintptr_t)row);
+	else if (talk_is(row, "condition"))
+		json_array_append(status->conditions, (json_t *)(uintptr_t)row);
 	else if (talk_is(row, "target"))
 		json_array_append(status->targets, (json_t *)(uintptr_t)row);
+}
+
+/* ---------------------------------------------------------------- networks that routes wait for */
+
+/* The condition that keeps the target's mail waiting, or NULL. */
+static const json_t *missing_condition(const struct status *status, const json_t *target)
+{
+	struct span name = route_condition(talk_text(target, "target"));
+
+	for (size_t i = 0; name.len && i < json_array_size(status->conditions); i++) {
+		const json_t *row = json_array_get(status->conditions, i);
+
+		if (span_equals(span_str(talk_text(row, "route")), name))
+			return talk_bool(row, "holds") ? NULL : row;
+	}
+	return NULL;
+}
+
+/* Recipients that wait for this condition; NULL: for any. */
+static uint64_t waiting_for_network(const struct status *status, const json_t *condition)
+{
+	uint64_t count = 0;
+
+	for (size_t i = 0; i < json_array_size(status->targets); i++) {
+		const json_t *row = json_array_get(status->targets, i), *missing = missing_condition(status, row);
+
+		if (missing && (!condition || missing == condition))
+			count += (uint64_t)talk_number(row, "recipients");
+	}
+	return count;
+}
+
+static void show_conditions(const struct status *status)
+{
+	for (size_t i = 0; i < json_array_size(status->conditions); i++) {
+		const json_t *row = json_array_get(status->conditions, i);
+		bool holds = talk_bool(row, "holds");
+		uint64_t waiting = waiting_for_network(status, row);
+		char route[CELL_SIZE], when[CELL_SIZE], since[LOOK_SIZE];
+
+		printf("%s  %-*s %-*s %s%s%s since %s", i ? "" : "\nNetworks that routes wait for\n", NAME_WIDTH,
+		       look_text(talk_text(row, "route"), 0, route, sizeof route), HOST_WIDTH,
+		       look_text(talk_text(row, "when"), 0, when, sizeof when),
+		       look_colour(status->cli, holds ? LOOK_GREEN : LOOK_YELLOW),
+		       holds                       ? "there"
+		       : talk_bool(row, "unknown") ? "cannot be seen"
+						   : "not there",
+		       look_colour(status->cli, LOOK_PLAIN),
+		       look_time(talk_number(row, "since_ms"), status->now_ms, since));
+		if (waiting)
+			printf(", %" PRIu64 " waiting", waiting);
+		putchar('\n');
+	}
 }
 
 /* ---------------------------------------------------------------- the verdict */
@@ -94,18 +149,24 @@ static const char *verdict(const struct status *status, enum look_colour *out_co
 		return "Mail is kept, but there is no way out: no route to a smart host is configured.";
 	if (talk_bool(status->whole, "offline") && talk_bool(status->whole, "dns_only"))
 		return "No name server answers: mail is kept and sent when one does.";
+	if (talk_bool(status->whole, "offline") && talk_bool(status->whole, "portal"))
+		return "The network answers in the name of other hosts: log in to it (captive portal). Mail is kept.";
 	if (talk_bool(status->whole, "offline"))
 		return "This machine is offline: mail is kept and sent when the network is back.";
 	if (ways.unwell == ways.all)
 		return has_unwell_mx ? "No mail is flowing: no server that it is for can be used."
 				     : "No mail is flowing: no smart host can be used.";
 	*out_colour = LOOK_YELLOW;
+	if (waiting_for_network(status, NULL) && waiting_for_network(status, NULL) == number(status, "recipients"))
+		return "All that waits waits for a network that is not there.";
 	if (ways.unwell + ways.tried == ways.all)
 		return "Nothing is known to be wrong, but no smart host has answered yet.";
 	if (ways.unwell || has_unwell_mx)
 		return "Mail is flowing, but not everywhere.";
 	if (number(status, "damaged"))
 		return "Mail is flowing, but some stored mail is damaged.";
+	if (waiting_for_network(status, NULL))
+		return "Mail is flowing, but some waits for a network that is not there.";
 	*out_colour = LOOK_GREEN;
 	if (number(status, "messages"))
 		return "Mail is flowing.";
@@ -159,7 +220,10 @@ static void show_head(const struct status *status)
 	       look_age((int64_t)number(status, "started_ms"), status->now_ms, age),
 	       file[0] ? "configured by " : "with built-in defaults", look_text(file, 0, path, sizeof path));
 	if (talk_bool(status->whole, "offline"))
-		printf("  %s since %s  %s\n", talk_bool(status->whole, "dns_only") ? "no names" : "offline",
+		printf("  %s since %s  %s\n",
+		       talk_bool(status->whole, "dns_only") ? "no names"
+		       : talk_bool(status->whole, "portal") ? "captive portal"
+							    : "offline",
 		       look_time((int64_t)number(status, "offline_since_ms"), status->now_ms, age),
 		       look_text(talk_text(status->whole, "offline_text"), 0, path, sizeof path));
 	for (size_t i = 0; i < json_array_size(json_object_get(status->whole, "listeners")); i++)
@@ -205,8 +269,8 @@ static uint64_t waiting_for(const struct status *status, const char *name, const
 		const json_t *row = json_array_get(status->targets, i);
 		const char *target = talk_text(row, "target");
 
-		if (strncmp(target, name, len) == 0 &&
-		    (target[len] == '\0' || target[len] == ',' || target[len] == '='))
+		if (strncmp(target, name, len) == 0 && !missing_condition(status, row) &&
+		    (target[len] == '\0' || target[len] == ',' || target[len] == '=' || target[len] == ROUTE_CONDITION))
 			count += (uint64_t)talk_number(row, which);
 	}
 	return count;
@@ -424,6 +488,7 @@ static void show(const struct status *status)
 	show_counts(status);
 	show_lanes(status, "Smart hosts", false);
 	show_domains(status);
+	show_conditions(status);
 	if ((without_route(status) && number(status, "routes")) || number(status, "held") ||
 	    number(status, "damaged") || number(status, "doubtful") || number(status, "put_off") ||
 	    number(status, "report_owed"))
@@ -440,6 +505,7 @@ static void show(const struct status *status)
 static void print(const struct status *status)
 {
 	json_object_set(status->whole, "lanes", status->lanes);
+	json_object_set(status->whole, "conditions", status->conditions);
 	json_object_set(status->whole, "targets", status->targets);
 	talk_print(status->whole);
 }
@@ -450,6 +516,7 @@ int verb_status_run(struct cli *cli)
 				 .now_ms = clock_wall_ms(),
 				 .whole = json_object(),
 				 .lanes = json_array(),
+				 .conditions = json_array(),
 				 .targets = json_array() };
 	int err = talk_once(cli, talk_request(cli, "status"), on_row, &status, NULL);
 
@@ -459,6 +526,7 @@ int verb_status_run(struct cli *cli)
 		show(&status);
 	json_decref(status.whole);
 	json_decref(status.lanes);
+	json_decref(status.conditions);
 	json_decref(status.targets);
 	return err;
 }

@@ -311,6 +311,17 @@ static void tell_ways(struct client *client, struct explain *e, const struct env
 	buf_fini(&target);
 }
 
+/* What the route waits for, and whether it is there. */
+static void tell_condition(struct client *client, const struct config_route *route)
+{
+	const struct traffic *traffic = client->room->traffic;
+	struct traffic_condition condition;
+
+	for (size_t i = 0; traffic->condition && traffic->condition(traffic->self, i, &condition); i++)
+		if (route && strcmp(condition.route, route->name) == 0)
+			client_say(client, fields_condition(&condition));
+}
+
 static void tell_rcpt(struct client *client, struct explain *e, const struct envelope_rcpt *rcpt)
 {
 	const struct config_route *route = rcpt->route;
@@ -332,6 +343,7 @@ static void tell_rcpt(struct client *client, struct explain *e, const struct env
 	json_object_set_new(row, "lifetime_ms", json_integer(route ? route->lifetime_ms : queue->lifetime_ms));
 	json_object_set_new(row, "warn_after_ms", json_integer(route ? route->warn_after_ms : queue->warn_after_ms));
 	client_say(client, row);
+	tell_condition(client, route);
 	tell_ways(client, e, rcpt);
 }
 

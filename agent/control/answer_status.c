@@ -10,7 +10,7 @@
 struct status {
 	struct census census;
 	bool is_counted, is_told;
-	size_t lane, target;
+	size_t lane, condition, target;
 };
 
 static void start(struct client *client)
@@ -55,6 +55,7 @@ static void add_traffic(json_t *object, const struct client *client)
 	traffic->summary(traffic->self, &summary);
 	json_object_set_new(object, "offline", json_boolean(summary.offline));
 	json_object_set_new(object, "dns_only", json_boolean(summary.dns_only));
+	json_object_set_new(object, "portal", json_boolean(summary.portal));
 	json_object_set_new(object, "offline_text", fields_text(summary.offline_text));
 	add(object, "offline_since_ms", (uint64_t)summary.offline_since_ms);
 	add(object, "started_ms", (uint64_t)summary.started_ms);
@@ -196,6 +197,7 @@ static enum client_step step(struct client *client, int *budget)
 	struct status *status = client->state;
 	const struct traffic *traffic = client->room->traffic;
 	struct traffic_lane lane = { .name = "" };
+	struct traffic_condition condition;
 
 	if (!status->is_counted)
 		return count(client, status, budget);
@@ -206,6 +208,9 @@ static enum client_step step(struct client *client, int *budget)
 		} else if (traffic->lane(traffic->self, status->lane, &lane)) {
 			status->lane++;
 			client_say(client, fields_lane(&lane));
+		} else if (traffic->condition && traffic->condition(traffic->self, status->condition, &condition)) {
+			status->condition++;
+			client_say(client, fields_condition(&condition));
 		} else if (status->target < status->census.target_count) {
 			client_say(client, target_row(&status->census.targets[status->target++]));
 		} else {

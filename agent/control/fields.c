@@ -222,6 +222,20 @@ json_t *fields_lane(const struct traffic_lane *l)
 	return object;
 }
 
+json_t *fields_condition(const struct traffic_condition *c)
+{
+	json_t *object = object_of("condition");
+
+	add_text(object, "route", c->route);
+	add_text(object, "when", c->when);
+	add_bool(object, "holds", c->holds);
+	add_bool(object, "unknown", c->is_unknown);
+	add_number(object, "since_ms", c->since_ms);
+	add_text(object, "file", c->at.file);
+	add_number(object, "line", c->at.line);
+	return object;
+}
+
 void fields_add_why(json_t *object, const struct traffic_why *w)
 {
 	add_text(object, "gate", traffic_gate_name(w->gate));

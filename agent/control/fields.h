@@ -23,6 +23,8 @@ json_t *fields_rcpt(const struct queue_rcpt *rcpt, const char *route);
 json_t *fields_outcome(const struct queue_outcome *outcome);
 /* {"type":"lane"} */
 json_t *fields_lane(const struct traffic_lane *lane);
+/* {"type":"condition"} */
+json_t *fields_condition(const struct traffic_condition *condition);
 /* Adds the gate and its story to an object. */
 void fields_add_why(json_t *object, const struct traffic_why *why);
 

@@ -168,6 +168,23 @@ static bool lane_named(void *self, const char *name, struct traffic_lane *out)
 	return is_there;
 }
 
+static bool condition_at(void *self, size_t i, struct traffic_condition *out)
+{
+	const struct conditions *conditions = &scheduler_of(self)->conditions;
+	const struct condition *condition = i < conditions->count ? &conditions->list[i] : NULL;
+
+	if (condition)
+		*out = (struct traffic_condition){
+			.route = condition->route->name,
+			.when = condition->text,
+			.holds = condition->holds,
+			.is_unknown = !conditions->facts.is_known,
+			.since_ms = condition->since_wall_ms,
+			.at = condition->route->at,
+		};
+	return condition != NULL;
+}
+
 /* ---------------------------------------------------------------- why */
 
 static void say(struct traffic_why *out, enum traffic_gate gate, const char *text, const char *advice)
@@ -366,10 +383,21 @@ static void why_pause(const struct scheduler *s, struct traffic_why *out)
 	out->since_ms = s->paused_wall_ms;
 }
 
+static void why_condition(const struct scheduler *s, const struct condition *condition, struct traffic_why *out)
+{
+	say(out, TRAFFIC_GATE_NETWORK, condition->obstacle,
+	    s->conditions.facts.is_known
+		    ? "it leaves by itself when the network is there: connect to it, or change when of the route and reload"
+		    : "nothing can be seen of this machine's network: let sendoffd use netlink sockets, or remove when of the "
+		      "route and reload");
+	out->since_ms = condition->since_wall_ms;
+}
+
 static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct traffic_why *out)
 {
 	struct scheduler *s = scheduler_of(gate);
 	struct moment now = now_of(gate);
+	const struct condition *condition = conditions_of(&s->conditions, rcpt->flow.target);
 	struct ways ways = { .count = 0 };
 	const struct lane *lane;
 	int64_t token_ms;
@@ -384,6 +412,8 @@ static void why_target(struct gate *gate, const struct queue_rcpt *rcpt, struct 
 		    "add a route and reload: mail that waits follows it at once");
 	} else if (s->paused_by) {
 		why_pause(s, out);
+	} else if (condition && !condition->holds) {
+		why_condition(s, condition, out);
 	} else if (!lineup_takes_mail(s, lane)) {
 		why_lane(s, lane, now, out);
 	} else if ((token_ms = lane_token_ms(lane, now))) {
@@ -504,6 +534,7 @@ void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int6
 		.summary = summary,
 		.lane = lane_at,
 		.lane_named = lane_named,
+		.condition = condition_at,
 		.why = why,
 		.is_sending = is_sending,
 		.wake = wake,

@@ -1,0 +1,185 @@
+"""Networks that come and go: routes that wait for one, a machine that is offline, a network that is not yet ours.
+
+Each test has a network namespace of its own, with loopback and whatever it adds; servers that mail leaves for listen on
+all addresses in it, so that an address appears and goes with its interface.
+"""
+
+import os
+import re
+import smtplib
+import socket
+import subprocess
+import time
+
+import pytest
+
+from harness import BUILD, Agent, Process, key_of, message, smarthost, until
+
+PLACE = "10.9.0.1"
+
+
+def may_unshare():
+    return os.geteuid() == 0 and subprocess.run(["unshare", "-n", "ip", "link"], capture_output=True).returncode == 0
+
+
+pytestmark = pytest.mark.skipif(not may_unshare(), reason="network namespaces need root and iproute2")
+
+
+class Namespace:
+    """A network of its own, held by a process that does nothing."""
+
+    def __init__(self, scratch):
+        self.holder = Process(["unshare", "-n", "sleep", "infinity"], scratch.path / "holder.log")
+        own = os.readlink("/proc/self/ns/net")
+        until(lambda: os.readlink(f"/proc/{self.holder.pid}/ns/net") != own, "the namespace")
+        self.enter = ["nsenter", f"--net=/proc/{self.holder.pid}/ns/net"]
+        scratch.add(self)
+        self.ip("link set lo up")
+
+    def ip(self, *commands):
+        for command in commands:
+            subprocess.run([*self.enter, "ip", *command.split()], check=True, capture_output=True, timeout=30)
+
+    def up(self, name, address=PLACE, default=False):
+        """A link that carries the address; the last step makes it whole."""
+        self.ip(f"link add {name} type veth peer name {name}-far", f"link set {name}-far up",
+                f"addr add {address}/24 dev {name}", f"link set {name} up")
+        if default:
+            self.ip(f"route add default via {address.rsplit('.', 1)[0]}.254 dev {name}")
+        return time.monotonic()
+
+    def down(self, name):
+        self.ip(f"link del {name}")
+
+    def stop(self):
+        self.holder.stop()
+
+
+class NetSink:
+    """`sendoff sink` at all addresses of the namespace."""
+
+    def __init__(self, scratch, net, *options, name="sink", tls="none"):
+        self.dir = scratch.path / name
+        self.dir.mkdir()
+        self.maildir = self.dir / "mail"
+        port_file = self.dir / "port"
+        self.process = Process([*net.enter, BUILD / "sendoff", "sink", "--listen", "0.0.0.0:0", "--port-file", port_file,
+                                "--maildir", self.maildir, "--tls", tls, *options], self.dir / "log")
+        scratch.add(self.process)
+        self.port = int(until(lambda: port_file.exists() and port_file.read_text().strip(), self.process.text))
+
+    def keys(self):
+        new = self.maildir / "new"
+        return {key_of(p.read_bytes()) for p in new.iterdir()} if new.exists() else set()
+
+
+class UnixSMTP(smtplib.SMTP):
+    def _get_socket(self, host, port, timeout):
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(timeout)
+        sock.connect(host)
+        return sock
+
+
+class NetAgent(Agent):
+    def __init__(self, scratch, net, config, route):
+        super().__init__(scratch, config, route=route)
+        self.net = net
+
+    def start(self, wait=True):
+        self.runs += 1
+        self.process = Process([*self.net.enter, BUILD / "sendoffd", "--config", self.file],
+                               self.dir / f"log.{self.runs}", env=self.env)
+        if wait:
+            self.wait_ready()
+        return self
+
+    def smtp(self, timeout=30):
+        return UnixSMTP(str(self.socket), 1, timeout=timeout)
+
+    def send(self, to="bob@example.net"):
+        return key_of(super().send(message(), to=(to,)))
+
+    def status(self):
+        return self.json("status")[0]
+
+    def waits(self):
+        """The gate of everything that waits."""
+        ids = [row["id"] for row in self.json("list") if row.get("type") == "message"]
+        return [row for row in self.json("why", *ids) if "gate" in row] if ids else []
+
+
+@pytest.fixture
+def net(scratch):
+    return Namespace(scratch)
+
+
+def arrived(sink, key, since):
+    until(lambda: key in sink.keys(), "the mail at the smart host")
+    return time.monotonic() - since
+
+
+# ---------------------------------------------------------------- routes that wait for a network
+
+def test_office_mail_waits_for_the_vpn_and_leaves_when_it_is_up(scratch, net):
+    sink = NetSink(scratch, net)
+    agent = NetAgent(scratch, net, smarthost("office", host=PLACE, port=sink.port, tls="none"),
+                     'route "office" { to = {"*@lab"} via = {"office"} when = {"interface tun*", "gateway 10.1.0.1"} }\n'
+                     'route "rest" { via = {"office"} when = "online" }').start()
+    for turn in range(3):
+        key = agent.send("you@lab")
+        gate = until(agent.waits, "why")[0]
+        assert gate["gate"] == "network" and gate["text"] == \
+            'it waits for the network of route "office": interface tun*, or gateway 10.1.0.1', gate
+        assert "by itself" in gate["advice"] and gate["since_ms"] > 0
+        text = agent.ctl("status").stdout
+        assert "All that waits waits for a network that is not there." in text
+        assert re.search(r"office +interface tun\*, or gateway 10\.1\.0\.1 +not there since .*, 1 waiting", text), text
+        rows = {row["route"]: row for row in agent.status()["conditions"]}
+        assert not rows["office"]["holds"] and not rows["rest"]["holds"] and rows["office"]["line"] > 0
+        took = arrived(sink, key, net.up("tun7"))
+        assert took < 1, f"{took:.3f} s"
+        print(f"from the interface to the smart host: {took * 1000:.0f} ms")
+        assert agent.status()["conditions"][0]["holds"]
+        net.down("tun7")
+        until(lambda: not agent.status()["conditions"][0]["holds"], "the interface to be missed")
+    lane = agent.status()["lanes"][0]
+    assert lane["failures"] == 0 and lane["trouble"] == "well", lane
+    assert " failing " not in agent.log() and " offline " not in agent.log()
+
+
+def test_explain_says_whether_the_network_is_there(scratch, net):
+    agent = NetAgent(scratch, net, smarthost("office", host="127.0.0.1", port=9, tls="none"),
+                     'route "office" { via = {"office"} when = "gateway 10.9.0.0/16" }').start()
+    text = agent.ctl("explain", "--from", "me@example.org", "--to", "you@lab").stdout
+    assert "when     gateway 10.9.0.0/16: not so now; the mail is taken, and waits until it is" in text, text
+    net.up("eth7", default=True)
+    until(lambda: "gateway 10.9.0.0/16: so it is now" in
+          agent.ctl("explain", "--from", "me@example.org", "--to", "you@lab").stdout, "the gateway")
+
+
+def test_a_reload_lets_mail_go_that_waits_for_a_network(scratch, net):
+    sink = NetSink(scratch, net)
+    host = smarthost("office", host="127.0.0.1", port=sink.port, tls="none")
+    agent = NetAgent(scratch, net, host, 'route "office" { via = {"office"} when = "online" }').start()
+    key = agent.send()
+    until(agent.waits, "why")
+    agent.configure(host, 'route "office" { via = {"office"} }')
+    agent.ctl("reload")
+    arrived(sink, key, time.monotonic())
+
+
+# ---------------------------------------------------------------- offline
+
+def test_mail_of_a_machine_without_a_network_leaves_when_it_has_one(scratch, net):
+    sink = NetSink(scratch, net)
+    agent = NetAgent(scratch, net, smarthost("out", host=PLACE, port=sink.port, tls="none"), None).start()
+    key = agent.send()
+    until(lambda: agent.status()["offline"], agent.log)
+    assert "This machine is offline: mail is kept and sent when the network is back." in agent.ctl("status").stdout
+    gate = until(agent.waits, "why")[0]
+    assert gate["gate"] == "network" and gate["text"] == "this machine has no network", gate
+    took = arrived(sink, key, net.up("eth7", default=True))
+    print(f"from the link to the smart host: {took * 1000:.0f} ms")
+    assert took < 5, f"{took:.3f} s" # the dust settles for a second, and two are jitter
+    assert agent.status()["lanes"][0]["failures"] == 0
