@@ -88,6 +88,7 @@ enum flow_peek flow_peek(struct flow *flow, struct queue_view *view, const struc
 	for (;;) {
 		enum queue_err err = queue_view_due(view, flow->id, at, &due);
 
+		flow->reads++;
 		if (err == QUEUE_NOT_FOUND) {
 			*out_wake_ms = INT64_MAX;
 			return FLOW_LATER;

@@ -47,10 +47,14 @@ struct flow {
 	bool is_resting;      /* an operation that puts it to rest is on its way */
 	bool is_touched;      /* something happened meanwhile */
 	int64_t wake_ms;      /* wall clock; not active: the first entry that is known; INT64_MAX: none */
-	int64_t idle_boot_ms; /* not active since */
-	bool is_unbound;      /* has no seats yet, or any more */
-	bool is_in_line;      /* for seats: its lane cannot be made just now */
-	bool is_held;         /* its route waits for a network: no seats until that is there */
+	int64_t idle_boot_ms; /* may leave memory since */
+	struct heap_node wake;
+	unsigned line;   /* of the window */
+	uint32_t flying; /* recipients in flight */
+	uint64_t reads;  /* entries of the schedule that were read for it */
+	bool is_unbound; /* has no seats yet, or any more */
+	bool is_in_line; /* for seats: its lane cannot be made just now */
+	bool is_held;    /* its route waits for a network: no seats until that is there */
 	struct heap_node away;
 	struct flow_seat *seats; /* those with a weight first */
 	size_t seat_count, share_count;

@@ -23,7 +23,7 @@
 #include "delivery/turns.h"
 
 enum {
-	LANES_MX_MAX = 10000,
+	LANES_MX_MAX = 20000, /* as many as flows may be in memory (window.h): each finds a lane */
 	/* To all domains together. Enough to keep a fast link busy; a fifth of the descriptors that a process usually has. */
 	LANES_MX_CONNECTIONS = 200,
 };

@@ -1,18 +1,10 @@
 #include "delivery/lineup.h"
 
-#include "base/mem.h"
+#include "delivery/rest.h"
 #include "delivery/share.h"
 #include "route.h"
 
-enum {
-	WAKE_STEP_MS = 100, /* idle flows are looked through at most this often */
-	REST_BATCH = 64,
-	UNREADABLE_MS = 5000,
-	ROOM_STEP_MS = 100,   /* while flows wait for seats, lanes that rest are looked for at least this often */
-	ROOM_BATCH = 1000,    /* lanes looked at for it in one step */
-	ROOM_LEAST_MS = 1000, /* a lane that rests for less stays */
-	HELD_BATCH = 1000,    /* held flows asked in one step */
-};
+enum { UNREADABLE_MS = 5000, HELD_BATCH = 1000 /* held flows asked in one step */ };
 
 /* ---------------------------------------------------------------- lanes and flows find each other */
 
@@ -73,8 +65,7 @@ static bool find_seats(struct scheduler *s, struct flow *flow)
 		return true;
 	flow->is_in_line = true;
 	flow->is_active = false;
-	flow->wake_ms = INT64_MAX;
-	list_remove(&flow->node);
+	rest_end(s, flow);
 	turns_join(&s->line, &flow->node, flow->band, flow->submitter);
 	return false;
 }
@@ -233,8 +224,7 @@ static void hold_back(struct scheduler *s, struct flow *flow)
 	flow_rise(flow);
 	flow->is_active = flow->is_in_line = false;
 	flow->is_held = flow->is_unbound = true;
-	flow->wake_ms = INT64_MAX;
-	list_remove(&flow->node);
+	rest_end(s, flow);
 	list_append(&s->held, &flow->node);
 	s->held_count++;
 }
@@ -302,220 +292,25 @@ void lineup_activate(struct scheduler *s, struct flow *flow)
 		return;
 	if (!flow->is_active) {
 		flow->is_active = true;
-		flow->wake_ms = INT64_MAX;
+		rest_end(s, flow);
 		/* From the front: it passes over what is in flight, and no early entry can be missed. */
 		flow->cursor = (struct queue_due){ 0 };
 		flow->turn_boot_ms = s->now.boot_ms;
-		list_remove(&flow->node);
 		join(flow);
 	}
 	look_for(s, flow);
 }
 
-static void idle_until(struct scheduler *s, struct flow *flow, int64_t wake_ms, struct moment now)
-{
-	flow->is_active = false;
-	flow->wake_ms = wake_ms;
-	flow->idle_boot_ms = now.boot_ms;
-	flow_leave(flow);
-	list_append(&s->idle, &flow->node);
-	s->wake_wall_ms = moment_min(s->wake_wall_ms, wake_ms);
-}
-
-struct flow *lineup_add(struct scheduler *s, uint32_t id, const struct queue_flow *name, struct moment now)
-{
-	struct flow *flow = flow_new(id, name);
-
-	flow_table_add(&s->flows, flow);
-	idle_until(s, flow, INT64_MAX, now);
-	return flow;
-}
-
 void lineup_wake(struct scheduler *s, struct moment now)
 {
 	struct heap_node *first;
-	struct list *next;
+	struct flow *flow;
 
 	ask_held(s);
 	while ((first = heap_first(&s->away)) && first->key <= now.boot_ms)
 		lineup_activate(s, HEAP_ENTRY(first, struct flow, away)); /* which takes it out */
-	if (now.wall_ms < s->wake_wall_ms)
-		return;
-	s->wake_wall_ms = INT64_MAX;
-	for (struct list *node = list_first(&s->idle); node; node = next) {
-		struct flow *flow = LIST_ENTRY(node, struct flow, node);
-
-		next = list_next(&s->idle, node);
-		if (flow->wake_ms <= now.wall_ms)
-			lineup_activate(s, flow);
-		else
-			s->wake_wall_ms = moment_min(s->wake_wall_ms, flow->wake_ms);
-	}
-	if (s->wake_wall_ms < now.wall_ms + WAKE_STEP_MS)
-		s->wake_wall_ms = now.wall_ms + WAKE_STEP_MS;
-}
-
-struct rest {
-	struct scheduler *s;
-	size_t count;
-	uint32_t ids[REST_BATCH];
-};
-
-static void rested(void *arg, enum queue_err err, uint64_t id)
-{
-	struct rest *rest = arg;
-
-	(void)id;
-	for (size_t i = 0; i < rest->count; i++) {
-		struct flow *flow = flow_table_find(&rest->s->flows, rest->ids[i]);
-
-		if (!flow || !flow->is_resting)
-			continue;
-		flow->is_resting = false;
-		if (err && err != QUEUE_NOT_FOUND) { /* its timer stands where it stood: try again */
-			flow->idle_boot_ms = rest->s->now.boot_ms;
-			continue;
-		}
-		if (flow->is_active || flow->is_touched)
-			continue;
-		rest->s->rested_wall_ms = moment_min(rest->s->rested_wall_ms, flow->wake_ms);
-		flow_table_drop(&rest->s->flows, flow);
-	}
-	scheduler_answered(rest->s);
-	mem_free(rest);
-}
-
-/* Flows without due mail leave memory; their timer in the queue brings them back. */
-void lineup_rest(struct scheduler *s, struct moment now)
-{
-	struct queue_op *op = NULL;
-	struct rest *rest = NULL;
-	struct list *next;
-
-	for (struct list *node = list_first(&s->idle); node; node = next) {
-		struct flow *flow = LIST_ENTRY(node, struct flow, node);
-
-		next = list_next(&s->idle, node);
-		if (now.boot_ms < flow->idle_boot_ms + SCHEDULER_REST_MS || (rest && rest->count == REST_BATCH))
-			break;
-		if (flow->is_resting || flow->wake_ms <= now.wall_ms + SCHEDULER_REST_MS)
-			continue;
-		if (!op) {
-			op = queue_op_new(s->queue);
-			rest = MEM_NEW(struct rest);
-			rest->s = s;
-		}
-		flow->is_resting = true;
-		flow->is_touched = false;
-		rest->ids[rest->count++] = flow->id;
-		queue_op_flow_rest(op, flow->id);
-	}
-	if (op)
-		queue_op_submit(op, rested, rest);
-}
-
-/* ---------------------------------------------------------------- too many MX lanes */
-
-/* All who have a seat at the lane stand in line there, and have no other lane that might take their mail meanwhile. */
-static bool may_part(const struct lane *lane)
-{
-	uint32_t seats = 0;
-
-	for (int band = 0; band < LANE_BANDS; band++)
-		for (struct list *node = list_first(&lane->bands[band]); node;
-		     node = list_next(&lane->bands[band], node)) {
-			if (LIST_ENTRY(node, struct flow_seat, node)->flow->seat_count > 1)
-				return false;
-			seats++;
-		}
-	return seats == lane->seats;
-}
-
-/* What it waits for is in its record; its flows come back for it when the time is over. */
-static void part(struct scheduler *s, struct lane *lane, int64_t until_boot_ms)
-{
-	for (int band = 0; band < LANE_BANDS; band++) {
-		struct list *node;
-
-		while ((node = list_first(&lane->bands[band]))) {
-			struct flow *flow = LIST_ENTRY(node, struct flow_seat, node)->flow;
-
-			flow_rise(flow);
-			flow->is_active = false;
-			flow->is_unbound = true;
-			heap_put(&s->away, &flow->away, until_boot_ms);
-		}
-	}
-}
-
-/* The lanes are gone through in a ring, a few in each step. */
-static void make_room(struct scheduler *s, struct moment now)
-{
-	for (int i = 0; i < ROOM_BATCH; i++) {
-		struct lane *lane = LIST_ENTRY(list_first(&s->lanes.mx), struct lane, node);
-		int64_t until_ms = lane_rests_until(lane);
-
-		list_remove(&lane->node);
-		list_append(&s->lanes.mx, &lane->node);
-		if (until_ms > now.boot_ms + ROOM_LEAST_MS && may_part(lane))
-			part(s, lane, until_ms);
-	}
-	s->room_boot_ms = now.boot_ms + ROOM_STEP_MS;
-	lanes_drop(s);
-}
-
-static void let_in(struct scheduler *s)
-{
-	struct list *node;
-
-	while (!lanes_is_full(&s->lanes) && (node = turns_take(&s->line))) {
-		struct flow *flow = LIST_ENTRY(node, struct flow, node);
-
-		flow->is_in_line = false;
+	while ((flow = rest_next(s, now)))
 		lineup_activate(s, flow);
-	}
-}
-
-void lineup_seat(struct scheduler *s, struct moment now)
-{
-	let_in(s);
-	if (now.boot_ms < s->room_boot_ms || turns_is_empty(&s->line))
-		return;
-	make_room(s, now);
-	let_in(s);
-}
-
-void lineup_call_back(struct scheduler *s, const char *lane)
-{
-	for (size_t i = s->away.count; i > 0; i--) {
-		struct flow *flow = HEAP_ENTRY(s->away.nodes[i], struct flow, away);
-
-		if (!lane || route_place(flow->target, lane) >= 0)
-			heap_put(&s->away, &flow->away, s->now.boot_ms);
-	}
-}
-
-/* ---------------------------------------------------------------- when */
-
-int64_t lineup_deadline(const struct scheduler *s)
-{
-	const struct list *first = list_first(&s->idle);
-	const struct heap_node *away = heap_first(&s->away);
-	int64_t at = away ? away->key : INT64_MAX;
-
-	if (s->held_to_ask)
-		return s->now.boot_ms;
-	if (!turns_is_empty(&s->line))
-		at = moment_min(at, s->room_boot_ms);
-	if (s->wake_wall_ms != INT64_MAX)
-		at = moment_min(at, moment_boot(s->now, s->wake_wall_ms));
-	if (first) {
-		int64_t rest_ms = LIST_ENTRY(first, struct flow, node)->idle_boot_ms + SCHEDULER_REST_MS;
-
-		/* One that may not rest yet does not make the others urgent. */
-		at = moment_min(at, rest_ms > s->now.boot_ms ? rest_ms : s->now.boot_ms + SCHEDULER_REST_MS);
-	}
-	return at;
 }
 
 /* ---------------------------------------------------------------- picking */
@@ -538,11 +333,13 @@ struct flow *lineup_next(struct scheduler *s, struct lane *lane, struct queue_vi
 				continue;
 			switch (flow_peek(flow, view, &s->flight, now.wall_ms, horizon_ms, out_due, &wake_ms)) {
 			case FLOW_DUE: return flow;
-			case FLOW_LATER: idle_until(s, flow, wake_ms, now); break;
+			case FLOW_LATER: break;
 			case FLOW_BROKEN: /* a damaged or unreadable file: again in a while */
-				idle_until(s, flow, now.wall_ms + UNREADABLE_MS, now);
+				wake_ms = now.wall_ms + UNREADABLE_MS;
 				break;
 			}
+			flow_leave(flow);
+			rest_begin(s, flow, wake_ms, now);
 		}
 	}
 	return NULL;

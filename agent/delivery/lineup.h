@@ -8,13 +8,12 @@
  * to what it missed: it is back in the round as soon as it could take a message.
  *
  * Seats: a flow has one at each lane of its target. When lanes_is_full(), a flow whose MX lane is not there waits in line
- * for it, submitters in turn; MX lanes that wait out their backoff or rate then leave memory, and their flows (away) come
- * back when the time is over.
+ * for it, submitters in turn (room.h).
  *
  * A flow whose route waits for a network has no seats and stands in no line until that is there (conditions.h).
  *
- * Owns:    nothing; it works on a struct scheduler and is used by scheduler.c alone.
- * Never:   reads a clock. Writes only that flows are put to rest.
+ * Owns:    nothing; it works on a struct scheduler and is used by its files alone.
+ * Never:   reads a clock, or writes.
  * Threads: the queue's.
  */
 #ifndef LINEUP_H
@@ -28,19 +27,11 @@ enum { LINEUP_HOLD_MS = 1000 };
 void lineup_bind_all(struct scheduler *s);
 /* It may have due mail: into the lines of its lanes. */
 void lineup_activate(struct scheduler *s, struct flow *flow);
-struct flow *lineup_add(struct scheduler *s, uint32_t id, const struct queue_flow *name, struct moment now);
-/* Flows whose time has come become active, also those that were away; those without due mail leave memory. */
+/* Flows whose time has come become active, also those that were away. */
 void lineup_wake(struct scheduler *s, struct moment now);
-void lineup_rest(struct scheduler *s, struct moment now);
-/* Those that are away for `lane` (NULL: all) need not wait longer. */
-void lineup_call_back(struct scheduler *s, const char *lane);
 /* The conditions of routes have changed: flows whose own does not hold leave the lines; those whose own came to hold become
  * active, some in each lineup_wake(). */
 void lineup_conditions_changed(struct scheduler *s);
-/* Flows in line for seats get them as far as there is room, and room is made. */
-void lineup_seat(struct scheduler *s, struct moment now);
-/* Boot time when flows do something by themselves; INT64_MAX: never. */
-int64_t lineup_deadline(const struct scheduler *s);
 
 /* Mail passes over a lane that does not take it: unwell, paused, or without a network. */
 bool lineup_has_network(const struct scheduler *s, const struct lane *lane);

@@ -5,6 +5,8 @@
 #include "base/mem.h"
 #include "delivery/ledger.h"
 #include "delivery/lineup.h"
+#include "delivery/rest.h"
+#include "delivery/room.h"
 
 enum { DOUBT_MS = 60 * 60 * 1000 }; /* slack of the horizon: pauses of doubtful recipients */
 
@@ -25,32 +27,36 @@ void scheduler_news(struct scheduler *s, const struct queue_news *news, struct m
 	if (news->kind != QUEUE_NEWS_FLOW)
 		return;
 	flow = flow_table_find(&s->flows, news->flow_id);
-	if (!flow) {
-		if (news->due_ms > now.wall_ms + SCHEDULER_REST_MS)
-			return; /* its timer brings it */
-		flow = lineup_add(s, news->flow_id, &news->flow, now);
-	}
+	if (!flow && news->due_ms > now.wall_ms + SCHEDULER_REST_MS)
+		return; /* its timer brings it */
+	if (!flow && !(flow = room_enter(s, news->flow_id, &news->flow, news->due_ms)))
+		return;
 	flow->is_touched = true;
 	if (news->due_ms <= now.wall_ms || flow->is_active) {
 		flow_back(flow, news->due_ms);
 		lineup_activate(s, flow);
-	} else if (news->due_ms < flow->wake_ms) {
-		flow->wake_ms = news->due_ms;
-		s->wake_wall_ms = moment_min(s->wake_wall_ms, news->due_ms);
+	} else {
+		rest_expect(s, flow, news->due_ms);
 	}
 }
 
-void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now)
+void scheduler_timer(struct scheduler *s, const struct queue_timer *timer, struct moment now)
 {
-	struct flow *flow = flow_table_find(&s->flows, flow_id);
+	uint32_t id = (uint32_t)timer->id;
+	struct flow *flow = flow_table_find(&s->flows, id);
 	struct queue_view *view;
 	struct queue_flow name;
 
 	s->now = now;
-	if (!flow && (view = queue_view(s->queue)) && queue_view_flow(view, flow_id, &name) == QUEUE_OK)
-		flow = lineup_add(s, flow_id, &name, now);
+	if (!flow && (view = queue_view(s->queue)) && queue_view_flow(view, id, &name) == QUEUE_OK)
+		flow = room_enter(s, id, &name, timer->when_ms);
 	if (flow)
 		lineup_activate(s, flow);
+}
+
+void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now)
+{
+	scheduler_timer(s, &(struct queue_timer){ .kind = QUEUE_TIMER_FLOW, .id = flow_id }, now);
 }
 
 /* ---------------------------------------------------------------- picking */
@@ -83,9 +89,11 @@ static struct scheduler_job *gather(struct scheduler *s, struct lane *lane, stru
 				job = mem_realloc(job, 1, sizeof *job + room * sizeof due);
 			}
 			job->due[job->count++] = next;
+			flow->flying++;
 			flight_add(&s->flight, next.id, next.n, lane);
 		}
 		flow->cursor = next;
+		flow->reads++;
 	} while (job->count < max && queue_view_due(view, flow->id, flow->cursor, &next) == QUEUE_OK &&
 		 next.id == due.id && (next.due_ms <= now.wall_ms || next.due_ms == due.due_ms));
 	return job;
@@ -126,17 +134,15 @@ void scheduler_return(struct scheduler *s, const struct scheduler_job *job, size
 	s->now = now;
 	if (!flight_remove(&s->flight, job->id, job->due[i].n))
 		return;
-	if (!flow) {
-		scheduler_flow_due(s, job->flow_id, now);
-		return;
-	}
+	rest_landed(s, flow);
 	flow_back(flow, job->due[i].due_ms);
 	lineup_activate(s, flow);
 }
 
 void scheduler_settled(struct scheduler *s, const struct scheduler_job *job, size_t i)
 {
-	flight_remove(&s->flight, job->id, job->due[i].n);
+	if (flight_remove(&s->flight, job->id, job->due[i].n))
+		rest_landed(s, flow_table_find(&s->flows, job->flow_id));
 }
 
 void scheduler_job_end(struct scheduler *s, struct scheduler_job *job)
@@ -255,9 +261,9 @@ static void prepare(struct scheduler *s, struct moment now)
 	struct heap_node *first;
 
 	lineup_wake(s, now);
-	lineup_rest(s, now);
+	rest_step(s, now);
 	lanes_drop(s);
-	lineup_seat(s, now);
+	room_step(s, now);
 	if (now.boot_ms >= s->write_boot_ms && !s->is_writing)
 		ledger_write(s, now);
 	if (s->network.is_offline && now.boot_ms >= s->network.retry_boot_ms && !s->network.is_probing &&
@@ -287,8 +293,10 @@ bool scheduler_step(struct scheduler *s, struct moment now, struct scheduler_act
 int64_t scheduler_deadline(const struct scheduler *s)
 {
 	const struct heap_node *first = heap_first(&s->lanes.agenda.later);
-	int64_t at = moment_min(lineup_deadline(s), ledger_deadline(s));
+	int64_t at = moment_min(ledger_deadline(s), moment_min(rest_deadline(s), room_deadline(s)));
 
+	if (s->held_to_ask)
+		return s->now.boot_ms;
 	return moment_min(moment_min(at, first ? first->key : INT64_MAX), network_deadline(&s->network));
 }
 
@@ -466,11 +474,11 @@ struct scheduler *scheduler_new(const struct scheduler_setup *setup, struct mome
 	lanes_init(&s->lanes);
 	turns_init(&s->line);
 	list_init(&s->idle);
+	list_init(&s->parking);
 	list_init(&s->held);
 	flow_table_init(&s->flows);
 	flight_init(&s->flight);
 	network_init(&s->network, now);
-	s->wake_wall_ms = INT64_MAX;
 	s->rested_wall_ms = INT64_MAX;
 	s->write_boot_ms = now.boot_ms;
 	s->bucket_boot_ms = now.boot_ms + SCHEDULER_BUCKET_MS;
@@ -486,6 +494,7 @@ void scheduler_free(struct scheduler *s)
 	flow_table_fini(&s->flows);
 	flight_fini(&s->flight);
 	heap_fini(&s->away);
+	heap_fini(&s->wakes);
 	lanes_fini(&s->lanes);
 	conditions_fini(&s->conditions);
 	config_unref(s->config);

@@ -29,7 +29,9 @@
 #include "delivery/lanes.h"
 #include "delivery/moment.h"
 #include "delivery/network.h"
+#include "delivery/window.h"
 #include "queue/queue.h"
+#include "route.h"
 
 enum {
 	SCHEDULER_FLIGHT_MAX = 20000,    /* recipients in flight and not yet settled, all together */
@@ -46,14 +48,24 @@ struct scheduler {
 	struct network network;
 	struct flow_table flows;
 	struct conditions conditions;
-	struct list idle;               /* flows that are not active, the longest idle first */
+	struct window window;           /* how many flows may be in memory */
+	struct list idle;               /* flows that may leave it, the longest idle first */
+	struct heap wakes;              /* flows that are not active and have mail that is due then (wall clock) */
 	struct list held;               /* flows whose condition does not hold, or has only just come to */
 	size_t held_count, held_to_ask; /* of these; how many are to be asked whether it does now */
 	struct turns line;              /* flows that wait for seats */
 	struct heap away;               /* flows without seats whose lane is tried again then (boot time) */
-	int64_t room_boot_ms;           /* room for those in line is made not before */
+	struct list parking;            /* of these, those that shall wait for it in the queue */
+	struct {
+		bool is_on, is_writing; /* those that wait there are called back */
+		struct queue_timer at;
+		char lane[ROUTE_LANE_SIZE]; /* "": whatever their lane */
+	} recall;
+	int64_t rest_boot_ms; /* flows are put to rest not before */
+	int64_t room_boot_ms; /* room for those in line is made not before */
+	int64_t fill_boot_ms; /* those that were turned away are looked for not before */
+	size_t room_in_vain;  /* MX lanes that were looked at since one gave way */
 	struct flight flight;
-	int64_t wake_wall_ms;   /* the first idle flow that wakes; INT64_MAX: none */
 	int64_t rested_wall_ms; /* the first wake time of flows put to rest: for the calendar, which resets it */
 	int64_t horizon_ms;     /* the longest wait that a message's backoff can give */
 	int64_t write_boot_ms;  /* lanes are written not before */
@@ -93,7 +105,8 @@ void scheduler_configure(struct scheduler *s, struct config *config, void (*chan
 /* ---- what happened in the queue */
 
 void scheduler_news(struct scheduler *s, const struct queue_news *news, struct moment now);
-/* A QUEUE_TIMER_FLOW has come. */
+/* A QUEUE_TIMER_FLOW has come. Without its time it costs more to find the flow again if there is no room for it now. */
+void scheduler_timer(struct scheduler *s, const struct queue_timer *timer, struct moment now);
 void scheduler_flow_due(struct scheduler *s, uint32_t flow_id, struct moment now);
 
 /* ---- what is to be done */

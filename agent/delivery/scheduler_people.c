@@ -3,6 +3,8 @@
 
 #include "base/mem.h"
 #include "delivery/lineup.h"
+#include "delivery/rest.h"
+#include "delivery/room.h"
 #include "route.h"
 
 enum {
@@ -47,7 +49,7 @@ bool scheduler_wake(struct scheduler *s, const char *name, struct moment now)
 		s->lanes.woken_wall_ms = now.wall_ms;
 		for_each(s, lane_wake);
 	}
-	lineup_call_back(s, name);
+	room_call_back(s, name);
 	if (s->network.is_offline && (!lane || !lane->is_local))
 		network_changed(&s->network, now.boot_ms);
 	return true;
@@ -93,7 +95,7 @@ bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
 		s->lanes.woken_wall_ms = s->lanes.resumed_wall_ms = now.wall_ms;
 		for_each(s, lane_resume);
 	}
-	lineup_call_back(s, name);
+	room_call_back(s, name);
 	return true;
 }
 
@@ -125,6 +127,11 @@ void scheduler_network_changed(struct scheduler *s, struct moment now)
 
 void scheduler_woke(struct scheduler *s, struct moment now)
 {
+	int64_t jump_ms = (now.wall_ms - now.boot_ms) - (s->now.wall_ms - s->now.boot_ms);
+
+	s->now = now;
+	if (jump_ms < 0)
+		rest_recall(s, NULL); /* what they wait for may be a time that a wrong clock invented */
 	network_reborn(&s->network, now);
 	s->rush_boot_ms = 0;
 	scheduler_network_changed(s, now);

@@ -2,6 +2,11 @@
 
 #include "base/text.h"
 
+unsigned turns_line(const char *submitter)
+{
+	return text_hash(span_str(submitter)) % TURNS_LINES;
+}
+
 void turns_init(struct turns *turns)
 {
 	for (int band = 0; band < TURNS_BANDS; band++) {
@@ -13,9 +18,7 @@ void turns_init(struct turns *turns)
 
 void turns_join(struct turns *turns, struct list *node, unsigned band, const char *submitter)
 {
-	unsigned line = text_hash(span_str(submitter)) % TURNS_LINES;
-
-	list_append(&turns->lines[band < TURNS_BANDS ? band : TURNS_BANDS - 1][line], node);
+	list_append(&turns->lines[band < TURNS_BANDS ? band : TURNS_BANDS - 1][turns_line(submitter)], node);
 }
 
 struct list *turns_take(struct turns *turns)

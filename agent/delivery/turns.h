@@ -20,6 +20,8 @@ struct turns {
 	unsigned next[TURNS_BANDS]; /* the line whose turn it is */
 };
 
+/* Which of TURNS_LINES a submitter stands in. */
+unsigned turns_line(const char *submitter);
 void turns_init(struct turns *turns);
 /* To the end of the submitter's line; it stands in no line. */
 void turns_join(struct turns *turns, struct list *node, unsigned band, const char *submitter);

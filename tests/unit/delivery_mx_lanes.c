@@ -78,10 +78,11 @@ static void what_is_under_way_keeps_its_lane(void **state)
 	load = rig_take(&rig, lane);
 	scheduler_gone(rig.scheduler, lane, true, rig.now);
 	settle_down(&rig);
-	assert_int_equal(rig.scheduler->flows.count, 0);
+	assert_int_equal(rig.scheduler->flows.count, 1); /* or its record in the queue would never go */
 	assert_ptr_equal(mx_lane(&rig, "mx:example.org"), lane);
 	rig_settle(&rig, load, SETTLE_DELIVERED, "250 ok");
-	rig_nothing(&rig);
+	settle_down(&rig);
+	assert_int_equal(rig.scheduler->flows.count, 0);
 	assert_null(mx_lane(&rig, "mx:example.org"));
 	rig_close(&rig);
 }
@@ -590,7 +591,17 @@ static void more_domains_than_lanes_take_turns_and_dead_ones_do_not_keep_the_oth
 
 	(void)state;
 	rig_open(&rig, CONF);
-	hand_in_many(&rig, 0, LANES_MX_MAX + 50, "uid:1");
+	for (int i = 0; i < LANES_MX_MAX - 1000; i++) { /* an operator's word keeps lanes in memory */
+		char name[64];
+
+		snprintf(name, sizeof name, "mx:p%d.example", i);
+		assert_true(scheduler_pause(rig.scheduler, name, "root", rig.now));
+		if (i % 200 == 0) {
+			rig_nothing(&rig);
+			rig_turn(&rig); /* which is written */
+		}
+	}
+	hand_in_many(&rig, 0, 1050, "uid:1");
 	mail_to(&rig, "alive.example", "uid:2");
 	assert_int_equal(rig.scheduler->lanes.mx_count, LANES_MX_MAX);
 	/* All of the first submitter's domains are dead. */
