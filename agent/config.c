@@ -137,6 +137,7 @@ static void set_defaults(struct config *config)
 	config->mx.port = 25;
 	config->mx.tls = CONFIG_TLS_OPPORTUNISTIC;
 	config->mx.connections = 4;
+	config->mx.idle_ms = 10 * 1000; /* strangers' servers: more mail for them soon is less likely */
 	config->mx.mta_sts = true;
 	config->log = "auto";
 	config->log_level = "info";

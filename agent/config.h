@@ -173,6 +173,7 @@ struct config_smarthost {
 	const char *tls_ca, *tls_name, *tls_certificate, *tls_key, *tls_minimum;
 	struct config_strings tls_pins;
 	uint32_t connections, messages_per_connection, recipients_per_message;
+	int64_t idle_ms; /* a connection without mail is kept for so long */
 	struct config_rate rate;
 	struct config_backoff reconnect;
 	struct config_timeouts timeouts;

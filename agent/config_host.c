@@ -16,6 +16,7 @@ void config_host_defaults(const struct config *config, struct config_smarthost *
 		.connections = 3,
 		.messages_per_connection = 100,
 		.recipients_per_message = 100,
+		.idle_ms = 30 * 1000,
 		.rate.per_ms = 1000,
 		.reconnect = config->reconnect,
 		.timeouts = config->timeouts,

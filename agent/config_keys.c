@@ -112,6 +112,7 @@ static const struct config_key dns_keys[] = {
 		KEY("rate", RATE, config_smarthost, rate),                                                            \
 		KEY("messages_per_connection", COUNT, config_smarthost, messages_per_connection, BOUNDS(1, 1000000)), \
 		KEY("recipients_per_message", COUNT, config_smarthost, recipients_per_message, BOUNDS(1, 100000)),    \
+		KEY("idle", DURATION, config_smarthost, idle_ms, BOUNDS(SECOND, 60 * MINUTE)),                        \
 		BACKOFF(reconnect, config_smarthost, reconnect), BACKOFF(timeouts, config_smarthost, timeouts)
 
 static const struct config_key smarthost_keys[] = {

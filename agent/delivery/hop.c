@@ -21,7 +21,7 @@ void hop_place(struct hop *hop, enum hop_place where)
 		hop->lane->ahead++;
 	if (where != HOP_NOWHERE)
 		list_prepend(&hop->pool->waiting, &hop->waiting);
-	loop_timer_at(&hop->keep, where == HOP_IDLE ? loop_now_ms(hop->pool->loop) + HOP_KEEP_MS : INT64_MAX);
+	loop_timer_at(&hop->keep, where == HOP_IDLE ? loop_now_ms(hop->pool->loop) + hop->host->idle_ms : INT64_MAX);
 }
 
 /* ---------------------------------------------------------------- going wrong before there is an engine */

@@ -20,7 +20,6 @@
 #include "smtp/client.h"
 
 enum {
-	HOP_KEEP_MS = 10 * 1000, /* a connection without work is kept for so long */
 	HOP_LINGER_MS = 2 * 1000,
 };
 

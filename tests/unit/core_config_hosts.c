@@ -237,8 +237,8 @@ static const struct {
 	  "a.conf:1: tls = implicit is for submission: MX speak TLS after STARTTLS only - use tls = starttls\n", NULL },
 	{ "mx { zebra = 1 }\n" MX,
 	  "a.conf:1: unknown key 'zebra' in mx - known here: port tls source proxy tls_verify tls_ca tls_name tls_pins "
-	  "tls_certificate tls_key tls_minimum connections rate messages_per_connection recipients_per_message reconnect "
-	  "timeouts mta_sts mta_sts_ca mta_sts_port\n",
+	  "tls_certificate tls_key tls_minimum connections rate messages_per_connection recipients_per_message idle "
+	  "reconnect timeouts mta_sts mta_sts_ca mta_sts_port\n",
 	  NULL },
 	{ "mx {\n tls = none\n mta_sts = yes\n mta_sts_port = 1443 }\n" MX,
 	  "a.conf:3: mta_sts with tls = none means nothing - remove it, or tls = none\n",
@@ -364,7 +364,7 @@ static void every_key_reaches_its_field(void **state)
 		*state,
 		"reconnect { first = 7s }\ntimeouts { connect = 8s }\nmx { port = 2525 tls = none source = {\"192.0.2.1\", "
 		"\"::1\"} proxy = \"socks5://h.example:1080\" connections = 9 rate = \"3/s\" messages_per_connection = 2\n"
-		" recipients_per_message = 3 mta_sts = no timeouts { greeting = 9s } }\n"
+		" recipients_per_message = 3 idle = 4s mta_sts = no timeouts { greeting = 9s } }\n"
 		"domain \"A.example\" { tls = starttls tls_ca = \"^/cert\" tls_name = n tls_minimum = 1.3\n"
 		" tls_pins = {\"sha256:47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=\"}" CERT "\n"
 		" mta_sts = yes mta_sts_ca = \"^/cert\" mta_sts_port = 1443 proxy = \"none\" source = {} }\n"
@@ -384,6 +384,7 @@ static void every_key_reaches_its_field(void **state)
 	assert_int_equal(h->rate.count, 3);
 	assert_int_equal(h->messages_per_connection, 2);
 	assert_int_equal(h->recipients_per_message, 3);
+	assert_int_equal(h->idle_ms, 4000);
 	assert_false(h->mta_sts);
 	assert_int_equal(h->mta_sts_port, 443);
 	assert_int_equal(h->reconnect.first_ms, 7000); /* from the sections for all */
@@ -440,6 +441,7 @@ static void without_a_word_the_defaults_hold(void **state)
 		assert_int_equal(c->mx.auth, 0);
 		assert_int_equal(c->mx.messages_per_connection, 100);
 		assert_int_equal(c->mx.recipients_per_message, 100);
+		assert_int_equal(c->mx.idle_ms, 10 * 1000);
 		assert_int_equal(c->mx.reconnect.max_ms, c->reconnect.max_ms);
 		assert_int_equal(c->mx.timeouts.data_ms, c->timeouts.data_ms);
 		assert_true(c->mx.tls_verify);
