@@ -11,11 +11,10 @@ from scenarios import Row, Scenario
 
 class LinkTrips(Scenario):
     rounds = 1
-    only = ("sendoff", "postfix")
-
     def __init__(self, args):
         self.args = args
-        self.messages = 30 if args.quick else 100
+        self.only = ("sendoff",) if args.quick else ("sendoff", "postfix")
+        self.messages = 60 if args.quick else 100
         super().__init__("link", [Row("link_trips", "round trips a message over a 50 ms link, one connection, STARTTLS", "",
                                       2, False),
                                   Row("link_trips_reuse", "the same, Postfix with smtp_tls_connection_reuse", "", 2, False)])

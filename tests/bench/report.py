@@ -155,6 +155,8 @@ def text(results):
                  + "".join(f"{name:>{spread}}" for name in results.peers) + "   asked, found")
     for row in results.rows:
         found = [show_spread(row, results.figures.get(row.key, {}).get(name, [])) for name in results.peers]
+        if all(cell == "-" for cell in found):
+            continue
         asked, value, met = judge(results, row)
         tail = f"   {verdict(met) or '?':3} {asked}{' - ' + value if value else ''}" if asked else ""
         lines.append((f"{(row.title + (' [' + row.unit.strip() + ']' if row.unit.strip() else '')):{width}}"

@@ -13,6 +13,7 @@ system (disk.py). Nothing stays behind. Results: build/bench/results.txt, result
 import argparse
 import os
 import pathlib
+import subprocess
 import sys
 import time
 
@@ -37,6 +38,7 @@ def parse_args():
 ARGS = parse_args()
 os.environ["BUILD"] = str(ARGS.build.resolve())
 import deep  # noqa: E402
+import depth_curve  # noqa: E402
 import disk  # noqa: E402
 import floors  # noqa: E402
 import link_trips  # noqa: E402
@@ -102,6 +104,19 @@ def run_rounds(results, chosen, kinds, area, rounds, seconds):
                     f"({time.monotonic() - begin:.1f} s)")
 
 
+def draw_curve(area):
+    """The queue alone, from empty to deep."""
+    place = disk.Place(area)
+    try:
+        table = depth_curve.run(place.disk, programs.TOOLS / "queue_depth", ARGS.quick)
+        (ARGS.out / "queue-depth.csv").write_text(table)
+        depth_curve.draw(table, ARGS.out / "queue-depth.svg")
+    except (subprocess.SubprocessError, OSError) as error:
+        say(f"no curve of the queue: {error}")
+    finally:
+        place.close()
+
+
 def main():
     if ARGS.markdown:
         print(report.markdown(report.Results.load(ARGS.out)))
@@ -120,6 +135,8 @@ def main():
         results = report.Results(kinds, absent, area, rounds, ARGS.quick)
         if is_chosen("floors"):
             results.floors = floors.measure(area, seconds, say)
+        if is_chosen("curve") and not (ARGS.quick and not ARGS.only):
+            draw_curve(area)
         run_rounds(results, chosen, kinds, area, rounds, seconds)
         results.seconds = time.monotonic() - begin
         results.save(ARGS.out)

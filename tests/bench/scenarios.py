@@ -29,9 +29,8 @@ def percentile(values, share):
 
 def make_ready(peer, clients):
     """Some mail that is not counted: for so many clients some mailers start processes first. How many messages."""
-    count = 2 * clients
-    peer.accept(connections=clients, messages=count, size=1024)
-    return count
+    peer.accept(connections=clients, messages=clients, size=1024)
+    return clients
 
 
 class Scenario:
@@ -187,7 +186,8 @@ def all_scenarios(quick):
     if not quick:
         made[3:3] = [Accept(10, 10_240, "10 KB"), Accept(10, 102_400, "100 KB")]
     made += [RelayThrough(1), RelayThrough(10), RelayThrough(100), RelayThrough(10, tls=True),
-             Latency(40 if quick else 200), Command(50 if quick else 200), Memory(0), Memory(1000)]
+             Latency(40 if quick else 200), Command(50 if quick else 200), Memory(0),
+             Memory(1000, only=("sendoff",) if quick else None)]
     if not quick:
         made.append(Memory(10_000, only=("sendoff", "opensmtpd")))
     return made

@@ -21,6 +21,9 @@ class OpenSMTPD(Rooted):
         ctl, group = self.root / "usr" / "sbin" / "smtpctl", self.uid("opensmtpq")
         os.chown(ctl, 0, group)
         ctl.chmod(0o2755)
+        # No name server: its resolver looks into the hosts file only.
+        self.write("etc/resolv.conf", "lookup file\n")
+        self.write("etc/hosts", "127.0.0.1 localhost opensmtpd.example.org\n")
         self.spool("var/spool/smtpd", mode=0o711)
         url = f"smtp+notls://127.0.0.1:{relay.sink.port if relay.sink else DEAD_PORT}"
         more = ""

@@ -14,8 +14,9 @@ class Sendoff(Peer):
         return None
 
     def start(self, relay, clients=200, reconnect=""):
-        # The start's record has the port: it is of level notice, and nothing is said of single messages.
-        config = (f'limits {{ connections = {clients + 100} connections_per_client = {clients + 100} }}\n'
+        # The start's record has the port: it is of level notice, and nothing is said of single messages. Some connections
+        # are kept free for the local socket.
+        config = (f'limits {{ connections = {2 * clients + 100} connections_per_client = {2 * clients + 100} }}\n'
                   f'log_level = "notice"\n{reconnect}\n')
         if relay.split:
             config += harness.smarthost("dead", host="127.0.0.1", port=DEAD_PORT, tls="none")
