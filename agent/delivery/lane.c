@@ -193,9 +193,10 @@ bool lane_configure(struct lane *lane, const struct config_smarthost *host, stru
 	return differs;
 }
 
+/* Of its kind of trouble. */
 static int64_t longest_wait(const struct lane *lane)
 {
-	int64_t max = LANE_THROTTLE_MAX_MS + LANE_THROTTLE_MAX_MS / 8;
+	int64_t max = lane->trouble == TRAFFIC_LANE ? 0 : LANE_THROTTLE_MAX_MS + LANE_THROTTLE_MAX_MS / 8;
 
 	if (lane->host && lane->host->reconnect.max_ms + lane->host->reconnect.max_ms / 8 > max)
 		max = lane->host->reconnect.max_ms + lane->host->reconnect.max_ms / 8;

@@ -14,6 +14,7 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 {
 	bool is_new = !n->is_offline;
 	bool is_worse = n->is_offline && n->dns_only && !dns_only; /* literal addresses went on, until now */
+	bool is_better = n->is_offline && !n->dns_only && dns_only; /* they may go on */
 
 	n->is_probing = false;
 	if (is_new)
@@ -27,7 +28,7 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 	n->retry_boot_ms = now.boot_ms + backoff_ms(backoff, n->failures, chance);
 	n->look_boot_ms = 0;
 	snprintf(n->text, sizeof n->text, "%s", text);
-	return is_new;
+	return is_new || is_better;
 }
 
 bool network_worked(struct network *n, struct moment now)

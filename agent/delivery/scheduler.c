@@ -350,8 +350,10 @@ void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, stru
 	}
 	lane_look(lane);
 	lane_loosen(lane);
-	if (!lineup_has_network(s, lane))
+	if (!lineup_has_network(s, lane)) {
 		s->network.is_probing = false;
+		s->network.look_boot_ms = 0; /* it may have had trouble of its own: others may look */
+	}
 }
 
 bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_failure *failure, bool was_ready,
