@@ -231,6 +231,7 @@ static void turn(struct loop_task *task)
 		check_secrets(d, now);
 		if (sweep_step(&d->sweep, now))
 			poke(d); /* where it changed nothing no answer will come */
+		d->settle.is_rerouting = sweep_is_rerouting(&d->sweep);
 		upkeep_step(&d->upkeep, finished(d), now);
 		tidy_step(&d->tidy, now);
 	}
@@ -360,6 +361,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 	tlsrpt_configure(d->pool.tlsrpt, config);
 	scheduler_configure(d->scheduler, config, account_changed, d, now);
 	sweep_start(&d->sweep, true, now);
+	d->settle.is_rerouting = true;
 	poke(d);
 }
 

@@ -17,6 +17,11 @@ struct load *hop_message_take(struct hop *hop)
 		struct queue_view *view = queue_view(hop->pool->queue);
 		struct load *load = view ? load_new(job, view, &err) : NULL;
 
+		/* A lane that its route does not name any more does not get it. */
+		if (load && settle_is_astray(hop->pool->settle, load)) {
+			settle_astray(hop->pool->settle, load, hop_now(hop));
+			continue;
+		}
 		if (load)
 			return load;
 		aside_take(&hop->pool->aside, job, view ? err : QUEUE_IO, hop_now(hop));

@@ -430,6 +430,12 @@ bool lane_take_token(struct lane *lane, struct moment now)
 	return true;
 }
 
+void lane_give_token(struct lane *lane)
+{
+	if (lane_has_rate(lane))
+		lane->bucket.tokens += 1;
+}
+
 int64_t lane_token_ms(const struct lane *lane, struct moment now)
 {
 	const struct config_rate *rate = lane->host ? &lane->host->rate : NULL;

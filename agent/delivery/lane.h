@@ -148,6 +148,8 @@ void lane_resume(struct lane *lane);
 
 /* Rate limit: takes a token, or false. */
 bool lane_take_token(struct lane *lane, struct moment now);
+/* What was taken for a message that was not even begun goes back. */
+void lane_give_token(struct lane *lane);
 bool lane_has_rate(const struct lane *lane);
 /* Boot time when there will be one; 0: there is one now. */
 int64_t lane_token_ms(const struct lane *lane, struct moment now);

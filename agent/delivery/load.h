@@ -26,6 +26,7 @@ struct load_rcpt {
 	uint8_t notify;
 	bool has_outcome; /* outcomes[] of the load has one for it */
 	bool is_back;     /* it was returned to the scheduler */
+	bool is_moving;   /* untried, and into the flow of another route */
 };
 
 struct load {

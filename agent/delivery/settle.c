@@ -79,6 +79,42 @@ void settle_expired_text(int64_t waited_ms, bool is_by, const char *last_reply, 
 		 last_reply);
 }
 
+/* ---------------------------------------------------------------- routes that changed */
+
+/* The route may have become another one while the message was on its way. */
+static bool has_moved(const struct settle *s, const struct load *load, const char *address, struct buf *target)
+{
+	const struct config *config = s->scheduler->config;
+
+	route_target_of(config, route_of(config, load->route, load->sender, address), address, target);
+	return strcmp(buf_cstr(target), load->target) != 0;
+}
+
+static bool rcpt_has_moved(const struct settle *s, const struct load *load, const struct load_rcpt *rcpt)
+{
+	struct buf target;
+	bool result;
+
+	buf_init(&target, ROUTE_TARGET_MAX + 1);
+	result = has_moved(s, load, rcpt->address, &target);
+	buf_fini(&target);
+	return result;
+}
+
+bool settle_is_astray(const struct settle *s, const struct load *load)
+{
+	for (size_t i = 0; i < load->count && s->is_rerouting; i++)
+		if (rcpt_has_moved(s, load, &load->rcpts[i]))
+			return true;
+	return false;
+}
+
+void settle_astray(struct settle *s, struct load *load, struct moment now)
+{
+	lane_give_token(load->job->lane);
+	settle_close(s, load, now);
+}
+
 /* ---------------------------------------------------------------- verdict to outcome */
 
 static const struct config_backoff *retry_of(const struct settle *s, const struct load *load,
@@ -149,11 +185,13 @@ void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verd
 	struct load_rcpt *rcpt = &load->rcpts[i];
 	struct queue_outcome *o = &load->outcomes[load->outcome_count];
 
-	if (rcpt->has_outcome || rcpt->is_back)
+	if (rcpt->has_outcome || rcpt->is_back || rcpt->is_moving)
 		return;
 	if (verdict == SETTLE_UNTRIED) {
-		rcpt->is_back = true;
-		scheduler_return(s->scheduler, load->job, i, now);
+		rcpt->is_moving = rcpt_has_moved(s, load, rcpt);
+		rcpt->is_back = !rcpt->is_moving;
+		if (rcpt->is_back)
+			scheduler_return(s->scheduler, load->job, i, now);
 		return;
 	}
 	*o = (struct queue_outcome){
@@ -241,7 +279,17 @@ static void count(struct settle *s, const struct load *load, const struct queue_
 
 static void submit(struct settle *s, struct load *load);
 
-static void finish(struct settle *s, struct load *load)
+/* Where it could not be put into another flow it is due in the old one as before. */
+static void hand_back(struct settle *s, struct load *load, bool has_moved_rcpts)
+{
+	for (size_t i = 0; i < load->count; i++)
+		if (load->rcpts[i].is_moving && !has_moved_rcpts)
+			scheduler_return(s->scheduler, load->job, i, s->now);
+		else if (!load->rcpts[i].is_back)
+			scheduler_settled(s->scheduler, load->job, i);
+}
+
+static void finish(struct settle *s, struct load *load, bool has_moved_rcpts)
 {
 	for (size_t i = 0; i < load->outcome_count; i++) {
 		count(s, load, &load->outcomes[i]);
@@ -250,9 +298,7 @@ static void finish(struct settle *s, struct load *load)
 	if (load->is_damaged)
 		log_event(LOG_LEVEL_ERROR, "held", LOG_ID(load->job->id), LOG_TEXT("from", load->sender),
 			  LOG_TEXT("reason", "the stored message is damaged: its checksum does not match"));
-	for (size_t i = 0; i < load->count; i++)
-		if (!load->rcpts[i].is_back)
-			scheduler_settled(s->scheduler, load->job, i);
+	hand_back(s, load, has_moved_rcpts);
 	load_free(load);
 }
 
@@ -273,8 +319,8 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 		submit(s, load);
 		return;
 	}
-	if (err == QUEUE_OK || err == QUEUE_NOT_FOUND) {
-		finish(s, load);
+	if (err == QUEUE_OK || err == QUEUE_NOT_FOUND || (err == QUEUE_INVALID && !load->outcome_count)) {
+		finish(s, load, err == QUEUE_OK && !load->keeps_flow);
 		return;
 	}
 	if (list_is_empty(&s->failed)) {
@@ -286,18 +332,17 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 	list_append(&s->failed, &load->node);
 }
 
-/* The route may have become another one while the message was on its way. */
-static void follow_route(struct settle *s, struct queue_op *op, const struct load *load, const struct queue_outcome *o)
+static void follow_route(struct settle *s, struct queue_op *op, const struct load *load, const char *address,
+			 uint32_t n)
 {
-	const struct config *config = s->scheduler->config;
 	struct queue_flow flow = { .submitter = load->submitter, .band = load->band };
 	struct buf target;
 
 	buf_init(&target, ROUTE_TARGET_MAX + 1);
-	route_target_of(config, route_of(config, load->route, load->sender, o->address), o->address, &target);
-	flow.target = buf_cstr(&target);
-	if (strcmp(flow.target, load->target) != 0)
-		queue_op_flow(op, load->job->id, o->n, &flow);
+	if (has_moved(s, load, address, &target)) {
+		flow.target = buf_cstr(&target);
+		queue_op_flow(op, load->job->id, n, &flow);
+	}
 	buf_fini(&target);
 }
 
@@ -310,7 +355,10 @@ static void submit(struct settle *s, struct load *load)
 		queue_op_settle(op, load->job->id, load->outcomes, load->outcome_count);
 	for (size_t i = 0; i < load->outcome_count && !load->keeps_flow; i++)
 		if (load->outcomes[i].kind == QUEUE_DEFERRED || load->outcomes[i].kind == QUEUE_DOUBT)
-			follow_route(s, op, load, &load->outcomes[i]);
+			follow_route(s, op, load, load->outcomes[i].address, load->outcomes[i].n);
+	for (size_t i = 0; i < load->count && !load->keeps_flow; i++)
+		if (load->rcpts[i].is_moving)
+			follow_route(s, op, load, load->rcpts[i].address, load->rcpts[i].n);
 	if (load->is_damaged)
 		queue_op_flags(op, load->job->id, QUEUE_HELD | QUEUE_DAMAGED_BODY, 0, 0);
 	else if (load->is_kept)
@@ -325,12 +373,15 @@ static void submit(struct settle *s, struct load *load)
 
 void settle_close(struct settle *s, struct load *load, struct moment now)
 {
+	bool is_moving = false;
+
 	s->now = now;
-	if (!load->is_damaged)
-		for (size_t i = 0; i < load->count; i++)
-			settle_rcpt(s, load, i, SETTLE_UNTRIED, "", "", now);
+	for (size_t i = 0; i < load->count && !load->is_damaged; i++) {
+		settle_rcpt(s, load, i, SETTLE_UNTRIED, "", "", now);
+		is_moving |= load->rcpts[i].is_moving;
+	}
 	scheduler_job_end(s->scheduler, load->job);
-	if (load->outcome_count || load->is_damaged)
+	if (load->outcome_count || load->is_damaged || is_moving)
 		submit(s, load);
 	else
 		load_free(load);

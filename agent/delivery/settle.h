@@ -25,6 +25,7 @@ struct settle {
 	int64_t retry_boot_ms;       /* when the failed ones are tried again; INT64_MAX: none */
 	uint64_t seed;
 	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
+	bool is_rerouting; /* the routes changed, and not all that waits is in the flow of its new one yet */
 	struct moment now;
 };
 
@@ -42,8 +43,13 @@ enum settle_verdict {
 /* `reply` and `host` are copied; the reply is clean text, "450 4.2.0 …". */
 void settle_rcpt(struct settle *s, struct load *load, size_t i, enum settle_verdict verdict, const char *reply,
 		 const char *host, struct moment now);
-/* The connection has done with the message: takes the load. Recipients without a verdict are untried. */
+/* The connection has done with the message: takes the load. Recipients without a verdict are untried; where their route
+ * became another one meanwhile, they go into its flow. */
 void settle_close(struct settle *s, struct load *load, struct moment now);
+/* The routes changed, and the lane that was about to take this is not in the new one of some recipient. */
+bool settle_is_astray(const struct settle *s, const struct load *load);
+/* The lane that took it gives it back without a word to anybody: takes the load. */
+void settle_astray(struct settle *s, struct load *load, struct moment now);
 
 /* Tries again what could not be written. */
 void settle_step(struct settle *s, struct moment now);

@@ -265,3 +265,8 @@ bool sweep_is_active(const struct sweep *s)
 {
 	return s->is_active;
 }
+
+bool sweep_is_rerouting(const struct sweep *s)
+{
+	return s->is_active && s->with_routes;
+}

@@ -45,5 +45,7 @@ bool sweep_step(struct sweep *s, struct moment now);
 /* When to step again though nothing happens; INT64_MAX: never. */
 int64_t sweep_deadline(const struct sweep *s);
 bool sweep_is_active(const struct sweep *s);
+/* Under way, and for new routes. */
+bool sweep_is_rerouting(const struct sweep *s);
 
 #endif
