@@ -3,6 +3,8 @@
 #include "queue/body.h"
 #include "queue/flow.h"
 
+#include <string.h>
+
 /* What the quota is charged beside the body. */
 enum { PER_MESSAGE = 1024, PER_RCPT = 512 };
 
@@ -76,14 +78,16 @@ static void put_rcpt(struct apply *a, uint64_t id, uint32_t n, struct op_rcpt *r
 
 static void put_timers(struct apply *a, uint64_t id, const struct op_accept *accept)
 {
+	struct record_envelope e = { 0 };
 	uint8_t key[KEY_TIMER];
 
+	memcpy(e.timer_ms, accept->timer_ms, sizeof e.timer_ms);
 	for (int kind = 0; kind < RECORD_TIMERS; kind++) {
 		struct queue_timer timer = { .when_ms = accept->timer_ms[kind],
 					     .kind = (enum queue_timer_kind)kind,
 					     .id = id };
 
-		if (timer.when_ms == 0)
+		if (!record_is_timed(&e, timer.kind))
 			continue;
 		key_timer(key, timer);
 		store_put(a->txn, STORE_SCHEDULE, key, sizeof key, "", 0);

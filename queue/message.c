@@ -140,27 +140,38 @@ static void drop_timer(struct apply *a, enum queue_timer_kind kind)
 {
 	uint8_t key[KEY_TIMER];
 
-	if (a->env.timer_ms[kind] == 0)
-		return;
 	key_timer(key, (struct queue_timer){ .when_ms = a->env.timer_ms[kind], .kind = kind, .id = a->id });
 	store_del(a->txn, STORE_SCHEDULE, key, sizeof key);
 }
 
-void message_set_timer(struct apply *a, enum queue_timer_kind kind, int64_t when_ms)
+static void put_timer(struct apply *a, enum queue_timer_kind kind)
 {
 	uint8_t key[KEY_TIMER];
 
+	key_timer(key, (struct queue_timer){ .when_ms = a->env.timer_ms[kind], .kind = kind, .id = a->id });
+	store_put(a->txn, STORE_SCHEDULE, key, sizeof key, "", 0);
+	op_news_timer(a->op, a->env.timer_ms[kind]);
+}
+
+void message_set_timer(struct apply *a, enum queue_timer_kind kind, int64_t when_ms)
+{
+	bool had_expiry = record_is_timed(&a->env, QUEUE_TIMER_EXPIRE), has_expiry;
+
 	if (when_ms == a->env.timer_ms[kind])
 		return;
-	drop_timer(a, kind);
+	if (record_is_timed(&a->env, kind))
+		drop_timer(a, kind);
 	a->env.timer_ms[kind] = when_ms;
 	record_patch_timer(a->env_record, kind, when_ms);
 	save_envelope(a);
-	if (when_ms == 0)
-		return;
-	key_timer(key, (struct queue_timer){ .when_ms = when_ms, .kind = kind, .id = a->id });
-	store_put(a->txn, STORE_SCHEDULE, key, sizeof key, "", 0);
-	op_news_timer(a->op, when_ms);
+	if (record_is_timed(&a->env, kind))
+		put_timer(a, kind);
+	/* The expiry waits behind the warning. */
+	has_expiry = record_is_timed(&a->env, QUEUE_TIMER_EXPIRE);
+	if (kind == QUEUE_TIMER_WARN && had_expiry && !has_expiry)
+		drop_timer(a, QUEUE_TIMER_EXPIRE);
+	if (kind == QUEUE_TIMER_WARN && !had_expiry && has_expiry)
+		put_timer(a, QUEUE_TIMER_EXPIRE);
 }
 
 enum queue_err message_owes_report(struct apply *a)
@@ -178,7 +189,8 @@ static enum queue_err leave(struct apply *a)
 	uint8_t key[KEY_MAIL];
 
 	for (int kind = 0; kind < RECORD_TIMERS; kind++)
-		drop_timer(a, (enum queue_timer_kind)kind);
+		if (record_is_timed(&a->env, (enum queue_timer_kind)kind))
+			drop_timer(a, (enum queue_timer_kind)kind);
 	body_drop(a);
 	key_mail(key, a->id, KEY_ENVELOPE, 0);
 	store_del(a->txn, STORE_MAIL, key, sizeof key);
@@ -198,6 +210,6 @@ enum queue_err message_rcpt_leave(struct apply *a)
 	key_mail(key, a->id, KEY_RCPT, a->rcpt.n);
 	store_del(a->txn, STORE_MAIL, key, sizeof key);
 	a->c.recipients--;
-	err = seek_rcpt(a, 0, &parts, NULL);
+	err = a->env.e.rcpt_count == 1 ? QUEUE_NOT_FOUND : seek_rcpt(a, 0, &parts, NULL);
 	return err == QUEUE_NOT_FOUND ? leave(a) : err;
 }

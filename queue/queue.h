@@ -283,7 +283,8 @@ void queue_op_submit(struct queue_op *op, queue_done_fn *done, void *arg);
 void queue_op_patience(struct queue_op *op, uint32_t ms);
 
 /* Accepts the received message: envelope, recipients, due entries (now or hold_until_ms), timers (WARN at warn_ms or,
- * with QUEUE_BY_NOTIFY, deliver_by_ms, whichever comes first; EXPIRE likewise with expires_ms and QUEUE_BY_RETURN; RELEASE
+ * with QUEUE_BY_NOTIFY, deliver_by_ms, whichever comes first; EXPIRE likewise with expires_ms and QUEUE_BY_RETURN, seen in
+ * the schedule once no WARN comes before it; RELEASE
  * at hold_until_ms only where it is HELD: otherwise its recipients are due then). Takes the
  * receipt. QUOTA, DISK_FULL and TOO_BIG are possible answers. A recipient's flow is made where it is new.
  * Reports (QUEUE_REPORT) may use a reserve above the quota. */
@@ -303,7 +304,8 @@ void queue_op_due(struct queue_op *op, uint64_t id, uint32_t n, int64_t due_ms);
 void queue_op_flow(struct queue_op *op, uint64_t id, uint32_t n, const struct queue_flow *flow);
 /* Sets and clears envelope flags. A held message leaves the schedule, a released one returns, due at due_ms. */
 void queue_op_flags(struct queue_op *op, uint64_t id, uint32_t set, uint32_t clear, int64_t due_ms);
-/* A message has at most one timer of each kind: setting one moves it. A REPORT timer stays (and is news again) as long
+/* A message has at most one timer of each kind: setting one moves it. Its EXPIRE waits behind an earlier WARN, and comes
+ * to the schedule (and is news) when that is dropped or moved. A REPORT timer stays (and is news again) as long
  * as a recipient owes a report, a FLOW timer as long as the flow has entries; steps about a message or flow that is
  * gone are passed over. */
 void queue_op_timer(struct queue_op *op, struct queue_timer timer);

@@ -88,7 +88,7 @@ static void check_timers(struct check *c, uint64_t id, const struct record_envel
 	uint8_t key[KEY_TIMER];
 
 	for (int kind = 0; kind < RECORD_TIMERS; kind++) {
-		if (e->timer_ms[kind] == 0)
+		if (!record_is_timed(e, (enum queue_timer_kind)kind))
 			continue;
 		key_timer(key, (struct queue_timer){ e->timer_ms[kind], (enum queue_timer_kind)kind, id });
 		if (!exists(c, STORE_SCHEDULE, key, sizeof key))
@@ -176,7 +176,7 @@ static void check_timer(struct check *c, const struct queue_timer *t)
 	struct record_flow f;
 
 	if ((int)t->kind < RECORD_TIMERS) {
-		if (!load_envelope(c, t->id, &e) || e.timer_ms[t->kind] != t->when_ms)
+		if (!load_envelope(c, t->id, &e) || e.timer_ms[t->kind] != t->when_ms || !record_is_timed(&e, t->kind))
 			find(c, t->id, "a timer's message does not know it");
 	} else if (t->kind == QUEUE_TIMER_FLOW) {
 		if (flow_get(&c->v->txn, (uint32_t)t->id, &f) != QUEUE_OK || f.wake_ms != t->when_ms)

@@ -5,6 +5,9 @@
 enum kind { ENVELOPE = 1, RCPT, FLOW, LANE, OUTCOME, COUNTERS, LOOSE };
 enum { HEAD = 8 };
 
+/* Versions of an envelope: since when it has a route, and only the first of warning and expiry in the schedule. */
+enum { WITH_ROUTE = 2, WITH_ONE_OF_TWO = 3 };
+
 /* Offsets of what is changed in place. */
 enum { ENVELOPE_TIMERS = HEAD + 88, ENVELOPE_FLAGS = HEAD + 124, RCPT_FLOW = HEAD, FLOW_WAKE = HEAD };
 
@@ -311,7 +314,7 @@ struct in {
 
 static bool is_version(uint8_t version, enum kind kind)
 {
-	return version == RECORD_VERSION || (kind == ENVELOPE && version == RECORD_ENVELOPE_VERSION);
+	return version == RECORD_VERSION || (kind == ENVELOPE && version > 0 && version <= RECORD_ENVELOPE_VERSION);
 }
 
 static struct in open_record(struct queue_bytes bytes, enum kind kind)
@@ -383,6 +386,7 @@ bool record_envelope_decode(struct queue_bytes bytes, struct record_envelope *ou
 {
 	struct in in = open_record(bytes, ENVELOPE);
 	struct queue_envelope *e = &out->e;
+	uint8_t version;
 
 	e->id = 0;
 	e->arrival_ms = (int64_t)take(&in, 8);
@@ -413,7 +417,9 @@ bool record_envelope_decode(struct queue_bytes bytes, struct record_envelope *ou
 	e->envid = take_text(&in);
 	e->message_id = take_text(&in);
 	e->subject = take_text(&in);
-	e->route = bytes.len && *(const uint8_t *)bytes.data >= RECORD_ENVELOPE_VERSION ? take_text(&in) : "";
+	version = bytes.len ? *(const uint8_t *)bytes.data : 0;
+	e->route = version >= WITH_ROUTE ? take_text(&in) : "";
+	out->has_all_timers = version < WITH_ONE_OF_TWO;
 	if (e->chunks > e->size_bytes || (e->chunks == 0) != (e->size_bytes == 0) || out->body >= RECORD_FIRST_ID)
 		in.is_bad = true;
 	return close_record(&in);
@@ -515,6 +521,15 @@ bool record_loose_decode(struct queue_bytes bytes, struct record_loose *out)
 	out->is_garbage = take_upto(&in, 1) != 0;
 	take_zero(&in, 3);
 	return close_record(&in);
+}
+
+bool record_is_timed(const struct record_envelope *e, enum queue_timer_kind kind)
+{
+	int64_t warn_ms = e->timer_ms[QUEUE_TIMER_WARN];
+
+	if (e->timer_ms[kind] == 0)
+		return false;
+	return kind != QUEUE_TIMER_EXPIRE || e->has_all_timers || warn_ms == 0 || e->timer_ms[kind] < warn_ms;
 }
 
 /* ---------------------------------------------------------------- changing in place */

@@ -15,7 +15,7 @@
  *     version 1, kind 1, zero 2, check 4
  *
  * where check is record_check() over all bytes behind it, seeded with version and kind. The version is RECORD_VERSION,
- * in an envelope RECORD_ENVELOPE_VERSION; envelopes of version 1, which a queue of schema 1 may hold, are read as well
+ * in an envelope RECORD_ENVELOPE_VERSION; envelopes of versions 1 and 2, which an older queue may hold, are read as well
  * and stay as they are until they leave. Then follow
  *
  * envelope   arrival 8, hold until 8, deliver by 8, expires 8, warn 8, size 8, body number 8 (0: the chunk
@@ -37,8 +37,11 @@
  * Fixed parts have fixed offsets, the same in every version, so that flags and timers are changed in place
  * (record_patch_*).
  *
- * Schema 2 is schema 1 whose envelopes may be of version 2: a queue of schema 1 becomes one of schema 2 by its number
- * alone, when it is opened.
+ * Up to version 2 all timers of an envelope are in the schedule; from version 3 on its expiry is there only while no
+ * warning comes before it (record_is_timed()).
+ *
+ * Schema 2 is schema 1 whose envelopes may be of version 2, schema 3 is schema 2 whose envelopes may be of version 3: an
+ * older queue becomes one of schema 3 by its number alone, when it is opened.
  */
 #ifndef RECORD_H
 #define RECORD_H
@@ -46,9 +49,9 @@
 #include "queue/queue.h"
 
 enum {
-	RECORD_SCHEMA = 2,
+	RECORD_SCHEMA = 3,
 	RECORD_VERSION = 1,
-	RECORD_ENVELOPE_VERSION = 2,
+	RECORD_ENVELOPE_VERSION = 3,
 	RECORD_TEXT_MAX = 4096, /* longest text stored; longer ones are refused */
 	RECORD_FLOW_MAX = 1024, /* target, submitter */
 	RECORD_NAME_MAX = 400,  /* lane; LMDB's keys end at 511 bytes */
@@ -67,6 +70,7 @@ struct record_envelope {
 	struct queue_envelope e; /* but its id */
 	uint64_t body;
 	int64_t timer_ms[RECORD_TIMERS]; /* by enum queue_timer_kind */
+	bool has_all_timers;             /* an old one: each of them is in the schedule; set by the decoder */
 };
 
 struct record_counters {
@@ -102,6 +106,9 @@ void record_lane_encode(uint8_t *out, const struct queue_lane *l);
 void record_outcome_encode(uint8_t *out, const struct queue_outcome *o);
 void record_counters_encode(uint8_t out[RECORD_COUNTERS_SIZE], const struct record_counters *c);
 void record_loose_encode(uint8_t out[RECORD_LOOSE_SIZE], const struct record_loose *l);
+
+/* True when the schedule holds this timer of the message. */
+bool record_is_timed(const struct record_envelope *e, enum queue_timer_kind kind);
 
 /* False: damaged; `out` is then undefined. Texts point into the record. */
 bool record_envelope_decode(struct queue_bytes in, struct record_envelope *out);

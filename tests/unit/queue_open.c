@@ -260,11 +260,12 @@ static uint8_t schema_of(struct kit *k)
 	return schema;
 }
 
-/* The queue as an agent left it that knew no routes: schema 1, and an envelope without the last text. */
-static void make_it_old(struct kit *k)
+/* The queue as an older agent left it: schema 1, and an envelope without the last text, or schema 2; and with either, the
+ * expiry in the schedule beside the warning. */
+static void make_it_old(struct kit *k, uint8_t version)
 {
-	const uint8_t schema[4] = { 1 };
-	uint8_t key[KEY_MAIL], record[1024];
+	const uint8_t schema[4] = { version };
+	uint8_t key[KEY_MAIL], timer[KEY_TIMER], record[1024];
 	struct queue_bytes value;
 	struct store_txn t;
 	size_t len;
@@ -272,26 +273,39 @@ static void make_it_old(struct kit *k)
 	key_mail(key, k->id, KEY_ENVELOPE, 0);
 	assert_int_equal(store_begin(k->q->store, NULL, &t), QUEUE_OK);
 	assert_int_equal(store_get(&t, STORE_MAIL, key, sizeof key, &value), QUEUE_OK);
-	len = value.len - 3;
+	len = version == 1 ? value.len - 3 : value.len;
 	assert_true(len < sizeof record);
 	memcpy(record, value.data, len);
-	record[0] = 1;
+	record[0] = version;
 	record_seal(record, len);
+	key_timer(timer, (struct queue_timer){ kit_envelope(MS).expires_ms, QUEUE_TIMER_EXPIRE, k->id });
+	store_add(&t, STORE_SCHEDULE, timer, sizeof timer, "", 0);
 	store_put(&t, STORE_MAIL, key, sizeof key, record, len);
 	store_put(&t, STORE_STATE, "v", 1, schema, sizeof schema);
 	assert_int_equal(store_commit(&t), QUEUE_OK);
 }
 
-static void a_queue_of_the_first_schema_is_read_and_goes_on(void **state)
+static int count_timers(struct kit *k, uint64_t id)
 {
-	struct kit *k = *state;
+	struct queue_timer t = { 0 };
+	int count = 0;
+
+	while (queue_view_timer(queue_view(k->q), t, &t) == QUEUE_OK)
+		count += t.id == id;
+	queue_view_end(k->q);
+	return count;
+}
+
+static void goes_on_from(struct kit *k, uint8_t version)
+{
 	struct queue_envelope e;
+	struct queue_op *op;
 	uint64_t id;
 
 	assert_int_equal(kit_open(k), QUEUE_OK);
 	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
 	id = k->id;
-	make_it_old(k);
+	make_it_old(k, version);
 	kit_close(k);
 	assert_int_equal(kit_open(k), QUEUE_OK);
 	assert_int_equal(schema_of(k), RECORD_SCHEMA);
@@ -299,8 +313,29 @@ static void a_queue_of_the_first_schema_is_read_and_goes_on(void **state)
 	assert_string_equal(e.route, "");
 	queue_view_end(k->q);
 	assert_int_equal(model_verify(k), 0);
+	assert_int_equal(count_timers(k, id), 2);
+	op = queue_op_new(k->q);
+	queue_op_timer(op, (struct queue_timer){ MS + 5, QUEUE_TIMER_WARN, id });
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(count_timers(k, id), 2);
+	assert_int_equal(model_verify(k), 0);
+	/* New mail beside it is of the newest form. */
+	assert_int_equal(kit_accept_one(k, MS + 1, "mx:x", 10), QUEUE_OK);
+	assert_int_equal(count_timers(k, k->id), 1);
 	assert_int_equal(kit_settle(k, id, (struct queue_outcome){ .kind = QUEUE_DELIVERED, .at_ms = MS }), QUEUE_OK);
-	assert_int_equal(kit_stats(k).messages, 0);
+	assert_int_equal(count_timers(k, id), 0);
+	assert_int_equal(model_verify(k), 0);
+	assert_int_equal(kit_stats(k).messages, 1);
+}
+
+static void a_queue_of_the_first_schema_is_read_and_goes_on(void **state)
+{
+	goes_on_from(*state, 1);
+}
+
+static void a_queue_of_the_second_schema_is_read_and_goes_on(void **state)
+{
+	goes_on_from(*state, 2);
 }
 
 /* Where these bytes lie in the file. */
@@ -454,6 +489,7 @@ int main(void)
 		TEST(no_flipped_bit_of_a_small_queues_pages_crashes_it),
 		TEST(a_newer_schema_is_refused),
 		TEST(a_queue_of_the_first_schema_is_read_and_goes_on),
+		TEST(a_queue_of_the_second_schema_is_read_and_goes_on),
 		TEST(a_flipped_bit_in_a_body_withholds_its_last_chunk),
 		TEST(a_flipped_bit_in_a_record_is_damage_not_nonsense),
 		TEST(memory_and_overlay_file_systems_are_warned_about),

@@ -222,10 +222,10 @@ static void a_time_to_deliver_by_wakes_in_its_mode(void **state)
 	e.flags = QUEUE_BY_RETURN;
 	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
 	assert_true(has_timer(k, (struct queue_timer){ MS + 1000, QUEUE_TIMER_EXPIRE, k->id }));
-	assert_true(has_timer(k, (struct queue_timer){ e.warn_ms, QUEUE_TIMER_WARN, k->id }));
+	assert_true(has_timer(k, (struct queue_timer){ e.warn_ms, QUEUE_TIMER_WARN, k->id })); /* it comes second */
 	e.flags = QUEUE_BY_NOTIFY;
 	assert_int_equal(kit_accept(k, e, &r, 1, 1, 10), QUEUE_OK);
-	assert_true(has_timer(k, (struct queue_timer){ e.expires_ms, QUEUE_TIMER_EXPIRE, k->id }));
+	assert_false(has_timer(k, (struct queue_timer){ e.expires_ms, QUEUE_TIMER_EXPIRE, k->id }));
 	assert_true(has_timer(k, (struct queue_timer){ MS + 1000, QUEUE_TIMER_WARN, k->id }));
 	/* Later than everything else: its own time comes when the other has been dealt with. */
 	e.deliver_by_ms = e.expires_ms + 1;
@@ -246,6 +246,46 @@ static bool has_timer(struct kit *k, struct queue_timer want)
 	return found;
 }
 
+/* Sets (0: drops) one timer of the message, then says whether its expiry is in the schedule. */
+static bool expiry_after(struct kit *k, uint64_t id, enum queue_timer_kind kind, int64_t old_ms, int64_t new_ms)
+{
+	const int64_t expires_ms = kit_envelope(MS).expires_ms;
+	struct queue_op *op = queue_op_new(k->q);
+
+	k->timer_news = 0;
+	if (new_ms)
+		queue_op_timer(op, (struct queue_timer){ new_ms, kind, id });
+	else
+		queue_op_timer_drop(op, (struct queue_timer){ old_ms, kind, id });
+	assert_int_equal(kit_run(k, op), QUEUE_OK);
+	assert_int_equal(model_verify(k), 0);
+	return has_timer(k, (struct queue_timer){ expires_ms, QUEUE_TIMER_EXPIRE, id });
+}
+
+static void the_expiry_waits_behind_the_warning(void **state)
+{
+	struct kit *k = *state;
+	const int64_t expires_ms = kit_envelope(MS).expires_ms, warn_ms = kit_envelope(MS).warn_ms;
+	uint64_t id;
+
+	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
+	id = k->id;
+	assert_false(has_timer(k, (struct queue_timer){ expires_ms, QUEUE_TIMER_EXPIRE, id }));
+	/* Behind it, at the same moment, and before it. */
+	assert_true(expiry_after(k, id, QUEUE_TIMER_WARN, 0, expires_ms + 1));
+	assert_true(k->timer_news > 0);
+	assert_false(expiry_after(k, id, QUEUE_TIMER_WARN, 0, expires_ms));
+	assert_false(expiry_after(k, id, QUEUE_TIMER_WARN, 0, warn_ms + 1));
+	/* The warning was made: the expiry comes to the schedule, and is news. */
+	assert_true(expiry_after(k, id, QUEUE_TIMER_WARN, warn_ms + 1, 0));
+	assert_true(k->timer_news > 0);
+	/* Warned again later (a time to deliver by). */
+	assert_false(expiry_after(k, id, QUEUE_TIMER_WARN, 0, warn_ms + 2));
+	assert_false(expiry_after(k, id, QUEUE_TIMER_EXPIRE, expires_ms, 0));
+	assert_false(expiry_after(k, id, QUEUE_TIMER_WARN, warn_ms + 2, 0));
+	assert_int_equal(kit_settle(k, id, (struct queue_outcome){ .kind = QUEUE_DELIVERED, .at_ms = MS }), QUEUE_OK);
+}
+
 static void a_message_has_one_timer_of_each_kind_and_takes_them_along(void **state)
 {
 	struct kit *k = *state;
@@ -256,7 +296,7 @@ static void a_message_has_one_timer_of_each_kind_and_takes_them_along(void **sta
 	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
 	id = k->id;
 	assert_true(has_timer(k, (struct queue_timer){ MS + 14400000, QUEUE_TIMER_WARN, id }));
-	assert_true(has_timer(k, (struct queue_timer){ MS + 432000000, QUEUE_TIMER_EXPIRE, id }));
+	assert_false(has_timer(k, (struct queue_timer){ MS + 432000000, QUEUE_TIMER_EXPIRE, id }));
 	op = queue_op_new(k->q);
 	queue_op_timer(op, (struct queue_timer){ MS + 77, QUEUE_TIMER_EXPIRE, id });
 	queue_op_timer_drop(op, (struct queue_timer){ MS + 14400000, QUEUE_TIMER_WARN, id });
@@ -512,6 +552,7 @@ int main(void)
 		TEST(a_release_time_sets_a_timer_only_where_the_mail_is_held),
 		TEST(a_time_to_deliver_by_wakes_in_its_mode),
 		TEST(a_message_has_one_timer_of_each_kind_and_takes_them_along),
+		TEST(the_expiry_waits_behind_the_warning),
 		TEST(the_report_timer_stays_while_a_report_is_owed),
 		TEST(timers_of_lanes_come_and_go),
 		TEST(lanes_are_kept_by_name),
