@@ -5,6 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#ifdef __GLIBC__
+#include <malloc.h>
+#endif
 
 enum { ARENA_BLOCK = 1024 };
 
@@ -77,6 +80,13 @@ char *mem_printf(const char *format, ...)
 		text = NULL;
 	va_end(args);
 	return checked(text);
+}
+
+void mem_trim(void)
+{
+#ifdef __GLIBC__
+	malloc_trim(0);
+#endif
 }
 
 void mem_wipe_free(void *p, size_t len)

@@ -22,6 +22,8 @@ char *mem_strdup(const char *text) __attribute__((returns_nonnull));
 char *mem_span_dup(struct span s) __attribute__((returns_nonnull)); /* NUL-terminated copy */
 void *mem_dup(const void *data, size_t len) __attribute__((returns_nonnull));
 char *mem_printf(const char *format, ...) __attribute__((format(printf, 1, 2), returns_nonnull));
+/* What is free goes back to the system, as far as it can: after a flood. Takes milliseconds. */
+void mem_trim(void);
 /* Overwrites before freeing: for secrets. */
 void mem_wipe_free(void *p, size_t len);
 

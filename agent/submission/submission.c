@@ -11,7 +11,11 @@
 #include "submission/drop.h"
 #include "submission/session.h"
 
-enum { INHERITED_MAX = 32 };
+enum {
+	INHERITED_MAX = 32,
+	CROWD = 256,     /* sessions that leave memory behind worth giving back */
+	QUIET_MS = 6000, /* longer than a connection lingers */
+};
 
 /* One bound socket of a listener. */
 struct entrance {
@@ -27,7 +31,9 @@ struct submission {
 	struct entrance *entrances;
 	size_t count;
 	struct reception reception;
-	struct drop *drop; /* while accepting */
+	struct drop *drop;       /* while accepting */
+	uint32_t crowd;          /* the most sessions since memory was given back */
+	struct loop_timer quiet; /* gives it back, when the last connection of a crowd is surely closed */
 	bool is_stopping;
 	struct loop_task stopped; /* `done` comes from the loop, never from inside submission_stop() */
 	void (*done)(void *arg);
@@ -40,9 +46,21 @@ static void post_if_stopped(struct submission *s)
 		loop_task_post(&s->stopped);
 }
 
+static void on_quiet(struct loop_timer *timer)
+{
+	struct submission *s = LIST_ENTRY(timer, struct submission, quiet);
+
+	s->crowd = 0;
+	mem_trim();
+}
+
 static void on_gone(void *arg)
 {
-	post_if_stopped(arg);
+	struct submission *s = arg;
+
+	if (s->crowd >= CROWD && s->shared.count < s->crowd / 4)
+		loop_timer_in(&s->quiet, QUIET_MS);
+	post_if_stopped(s);
 }
 
 static void on_stopped(struct loop_task *task)
@@ -59,7 +77,11 @@ static void on_accepted(void *arg, int fd)
 {
 	struct entrance *entrance = arg;
 
-	session_start(&entrance->owner->shared, entrance->policy, fd);
+	struct submission *s = entrance->owner;
+
+	session_start(&s->shared, entrance->policy, fd);
+	if (s->shared.count > s->crowd)
+		s->crowd = s->shared.count;
 }
 
 /* ---------------------------------------------------------------- what control may ask */
@@ -199,6 +221,7 @@ struct submission *submission_new(const struct submission_setup *setup, char *wh
 					     .arg = s };
 	list_init(&s->shared.sessions);
 	loop_task_init(&s->stopped, s->loop, on_stopped);
+	loop_timer_init(&s->quiet, s->loop, on_quiet);
 	s->reception = (struct reception){ .self = s,
 					   .sessions = count_sessions,
 					   .accepted = count_accepted,
@@ -317,6 +340,7 @@ void submission_free(struct submission *s)
 	names_free(s->shared.names);
 	login_set_free(s->shared.logins);
 	loop_task_stop(&s->stopped);
+	loop_timer_stop(&s->quiet);
 	config_unref(s->config);
 	mem_free(s);
 }
