@@ -147,12 +147,26 @@ endef
 $(foreach t,$(notdir $(fuzz_bin)),$(eval $(call fuzz_rule,$(t))))
 
 fuzz-programs: $(fuzz_bin)
-tests: $(unit_bin) $(fuzz_bin)
+tests: $(unit_bin) $(fuzz_bin) $(BUILD)/tests/sim/sim
 
 # Unit tests, scripts, queue crash test and corpora in this MODE. ROOM=queue runs one room's only.
 ROOM ?=
-check: $(if $(ROOM),$(filter $(BUILD)/tests/unit/$(ROOM)_%,$(unit_bin)) $(filter $(BUILD)/tests/fuzz/fuzz_$(ROOM)_%,$(fuzz_bin)),tests)
+check: $(if $(ROOM),$(filter $(BUILD)/tests/unit/$(ROOM)_%,$(unit_bin)) $(filter $(BUILD)/tests/fuzz/fuzz_$(ROOM)_%,$(fuzz_bin)) \
+	$(if $(filter delivery queue sim,$(ROOM)),$(BUILD)/tests/sim/sim),tests)
 	tests/run-unit $(BUILD) $(ROOM)
+
+# ---------------------------------------------------------------- simulation
+
+# The writer is the simulation's own: it stands before the one in the archive.
+$(BUILD)/tests/sim/sim: $(call objects,$(wildcard tests/sim/*.c)) $(call archives,delivery)
+	$(call link,$(call libs,delivery))
+
+# SEEDS=1-1000: a range. SEED=n: one again, with every event.
+SEEDS ?= 1-1000
+SIM_JOBS ?= $(shell nproc)
+.PHONY: sim
+sim: $(BUILD)/tests/sim/sim
+	$< $(if $(SEED),-v $(SEED),-j $(SIM_JOBS) $(SEEDS))
 
 check-asan:
 	$(MAKE) MODE=asan check
@@ -246,6 +260,7 @@ help:
 	@echo 'run       the agent in the foreground with its built-in defaults'
 	@echo 'check     unit tests, session scripts, corpora (ROOM=queue: one room); check-asan, check-tsan'
 	@echo 'check-e2e end-to-end tests with real programs (PYTEST=-k name)'
+	@echo 'sim       the simulation (SEEDS=1-10000: which; SEED=7: one of them, with every event)'
 	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
 	@echo 'bench     the benchmark beside other mailers (QUICK=1: under three minutes; BENCH="--only relay --peers sendoff,dma")'
 	@echo 'soak      an agent under load, killed, reloaded, cut off: nothing lost, nothing growing (MINUTES=5, HOURS=1)'
