@@ -27,7 +27,7 @@ struct lane *lane_new(struct agenda *agenda, const char *name, struct moment now
 	if (span_starts_fold(span_str(name), SPAN(ROUTE_MX)))
 		lane->domain = lane->name + sizeof ROUTE_MX - 1;
 	lane->error = nothing;
-	lane->limit = 1;
+	pace_init(&lane->pace);
 	lane->bucket.tokens = -1; /* not known yet: lane_configure() fills it */
 	lane->bucket.at_boot_ms = now.boot_ms;
 	for (int i = 0; i < LANE_BANDS; i++)
@@ -184,8 +184,7 @@ bool lane_configure(struct lane *lane, const struct config_smarthost *host, stru
 	if (!host)
 		return differs;
 	locate(lane, host);
-	if (lane->limit > host->connections)
-		lane->limit = host->connections ? host->connections : 1;
+	pace_bound(&lane->pace, host->connections);
 	if (lane->bucket.tokens < 0 || lane->bucket.tokens > capacity) {
 		lane->bucket.tokens = capacity;
 		lane->bucket.at_boot_ms = now.boot_ms;
@@ -262,21 +261,17 @@ bool lane_has_slot(const struct lane *lane, struct moment now)
 	if (lane->trouble)
 		return open == 0;
 	/* As many on their way as work already: fast enough to rise, slow enough not to knock a door down. */
-	return open < lane->limit && lane->connecting < (lane->ready ? lane->ready : 1);
+	return open < lane->pace.limit && lane->connecting < (lane->ready ? lane->ready : 1);
 }
 
 bool lane_has_turn(const struct lane *lane, struct moment now)
 {
-	return lane_may_work(lane, now) && (!lane->trouble || lane->jobs == 0);
-}
-
-/* Only one more connection failed: the others go on, and for a while no further one is tried. */
-static void crowd(struct lane *lane, uint32_t others, struct chance *chance, struct moment now)
-{
-	lane->limit = others;
-	if (lane->crowded < UINT32_MAX)
-		lane->crowded++;
-	lane->limit_boot_ms = now.boot_ms + backoff_ms(&lane->host->reconnect, lane->crowded, chance);
+	if (!lane_may_work(lane, now))
+		return false;
+	if (lane->trouble)
+		return lane->jobs == 0;
+	/* Connections that are more than it should have now finish what they have. */
+	return lane->ready <= lane->pace.limit || lane->jobs < lane->pace.limit;
 }
 
 static int64_t wait_ms(const struct lane *lane, const struct lane_failure *failure, struct chance *chance)
@@ -296,8 +291,11 @@ bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t
 	if (!lane->host)
 		return false;
 	lane->tried_wall_ms = now.wall_ms;
-	if (others && failure->trouble == TRAFFIC_LANE && !lane->trouble) {
-		crowd(lane, others, chance, now);
+	/* Only one of several connections failed, or there are too many of them: the others go on. */
+	if (others && !lane->trouble &&
+	    (failure->trouble == TRAFFIC_LANE || (failure->is_throttled && pace_is_crowd(failure->text)))) {
+		pace_failed(&lane->pace, others, failure->was_ready, failure->text, &lane->host->reconnect, chance,
+			    now);
 		return false;
 	}
 	/* Connections of a lane that already waits fall down one after another: that is one failure, not many. */
@@ -311,7 +309,7 @@ bool lane_failed(struct lane *lane, const struct lane_failure *failure, uint32_t
 	lane->is_parked = failure->is_parked;
 	lane->retry_boot_ms = now.boot_ms + wait_ms(lane, failure, chance);
 	lane_look_at(lane, lane->retry_boot_ms);
-	lane->limit = 1;
+	pace_restart(&lane->pace);
 	set_error(lane, failure->text);
 	soil(lane);
 	return true;
@@ -324,8 +322,6 @@ static void forget(struct lane *lane)
 	lane->failures = 0;
 	lane->since_wall_ms = 0;
 	lane->retry_boot_ms = 0;
-	lane->crowded = 0;
-	lane->limit_boot_ms = 0;
 	set_error(lane, "");
 }
 
@@ -345,10 +341,8 @@ bool lane_succeeded(struct lane *lane, struct moment now)
 void lane_rise(struct lane *lane, struct moment now)
 {
 	lane->success_wall_ms = now.wall_ms;
-	if (!lane->host || lane->limit >= lane->host->connections || now.boot_ms < lane->limit_boot_ms)
-		return;
-	lane->limit++;
-	lane_look(lane);
+	if (lane->host && pace_delivered(&lane->pace, lane->host->connections, now))
+		lane_look(lane);
 }
 
 void lane_age_doubt(struct lane *lane, struct moment now)

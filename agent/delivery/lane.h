@@ -10,7 +10,7 @@
  * Health: WELL -> (failure without another working connection) -> trouble, failures 1; at retry one probe, one
  * connection with one message; the first reply about a message makes it WELL again, a failure doubles the wait.
  * Parked (the account was refused): the same, but the wait is PARK_MS until released. Paused: an operator's word,
- * independent of health.
+ * independent of health. How many connections a lane that is well may have is pace.h's.
  *
  * An MX lane lives as long as somebody needs it: a flow, a connection, a message under way, a record that is not written
  * yet, an operator's pause. When it goes, its trouble and pause stay in the queue, and come back with it; how many
@@ -27,6 +27,7 @@
 #include "delivery/agenda.h"
 #include "delivery/chance.h"
 #include "delivery/moment.h"
+#include "delivery/pace.h"
 #include "queue/queue.h"
 #include "traffic.h"
 
@@ -72,9 +73,7 @@ struct lane {
 	char *paused_by; /* NULL: not paused */
 	int64_t paused_wall_ms;
 
-	uint32_t limit;             /* connections allowed now */
-	uint32_t crowded;           /* failures in a row while other connections worked */
-	int64_t limit_boot_ms;      /* it does not rise before this */
+	struct pace pace;           /* how many connections it may have now */
 	uint32_t connecting, ready; /* connections on their way, and past the login */
 	uint32_t idle, ahead;       /* of the ready ones: without work; able to take one more message behind theirs */
 	uint32_t jobs;              /* messages handed out that a connection has not done with */
@@ -129,6 +128,7 @@ bool lane_has_turn(const struct lane *lane, struct moment now);
 struct lane_failure {
 	enum traffic_trouble trouble; /* LANE or ACCOUNT */
 	bool is_parked, is_throttled; /* ACCOUNT */
+	bool was_ready;               /* the connection had come to work (scheduler_failed() says so) */
 	const char *text;             /* for people */
 };
 /* A connection failed; `others` is how many other connections still work. True when the lane's health changed. */

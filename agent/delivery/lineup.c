@@ -345,6 +345,35 @@ struct flow *lineup_next(struct scheduler *s, struct lane *lane, struct queue_vi
 	return NULL;
 }
 
+static size_t depth_of(const struct scheduler *s, const struct flow *flow, struct queue_view *view, struct moment now,
+		       size_t most, size_t *io_reads)
+{
+	struct queue_due at = flow->cursor;
+	uint64_t last = 0;
+	size_t count = 0;
+
+	while (count < most && *io_reads && queue_view_due(view, flow->id, at, &at) == QUEUE_OK &&
+	       at.due_ms <= now.wall_ms) {
+		--*io_reads;
+		count += at.id != last && !flight_find(&s->flight, at.id, at.n);
+		last = at.id;
+	}
+	return count;
+}
+
+size_t lineup_depth(const struct scheduler *s, const struct lane *lane, struct queue_view *view, struct moment now,
+		    size_t most)
+{
+	size_t count = 0, reads = 4 * most;
+
+	for (int band = 0; band < LANE_BANDS; band++)
+		for (struct list *node = list_first(&lane->bands[band]); node && count < most && reads;
+		     node = list_next(&lane->bands[band], node))
+			count += depth_of(s, LIST_ENTRY(node, struct flow_seat, node)->flow, view, now, most - count,
+					  &reads);
+	return count;
+}
+
 void lineup_served(struct scheduler *s, struct lane *lane, struct flow *flow)
 {
 	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;

@@ -43,6 +43,9 @@ void lineup_look_around(struct scheduler *s, struct lane *lane);
 /* The first flow in line with due mail for the lane, which could take it; those without leave the line. */
 struct flow *lineup_next(struct scheduler *s, struct lane *lane, struct queue_view *view, struct moment now,
 			 struct queue_due *out_due);
+/* How many messages are due for the lane, counted up to `most`: those of the first flows in its lines. */
+size_t lineup_depth(const struct scheduler *s, const struct lane *lane, struct queue_view *view, struct moment now,
+		    size_t most);
 /* One message was taken: the lane's other flows of the band come first now, and with weights perhaps another lane. */
 void lineup_served(struct scheduler *s, struct lane *lane, struct flow *flow);
 

@@ -120,6 +120,7 @@ struct scheduler_job *scheduler_take(struct scheduler *s, struct lane *lane, str
 		return NULL;
 	}
 	lane_take_token(lane, now);
+	lane->pace.hold_boot_ms = 0;
 	lane->jobs++;
 	lane->held++;
 	lane_look(lane);
@@ -147,9 +148,9 @@ void scheduler_settled(struct scheduler *s, const struct scheduler_job *job, siz
 
 void scheduler_job_end(struct scheduler *s, struct scheduler_job *job)
 {
-	(void)s;
 	assert(job->lane->jobs > 0);
 	job->lane->jobs--;
+	pace_took(&job->lane->pace, s->now.boot_ms - job->at_boot_ms);
 	lane_look(job->lane);
 }
 
@@ -171,8 +172,27 @@ static bool may_open(const struct scheduler *s, const struct lane *lane, bool is
 	       (s->lanes.mx_open < LANES_MX_CONNECTIONS && (is_its_turn || turns_is_empty(&s->lanes.slots)));
 }
 
+/* One more connection is worth it: more mail waits than those there are will have taken until it works, or none of them
+ * becomes free. */
+static bool is_worth_it(struct scheduler *s, struct lane *lane, struct queue_view *view, struct moment now)
+{
+	size_t worth;
+	int64_t at_ms;
+
+	if (lane->ready == 0)
+		return true;
+	worth = pace_worth(&lane->pace, lane->ready + lane->connecting);
+	if (worth <= 1 || lineup_depth(s, lane, view, now, worth) >= worth)
+		return true;
+	at_ms = pace_hold(&lane->pace, now);
+	if (at_ms)
+		lane_look_by(lane, at_ms);
+	return at_ms == 0;
+}
+
 static void open_one(struct scheduler *s, struct lane *lane)
 {
+	pace_open(&lane->pace, lane->connecting, s->now);
 	lane->connecting++;
 	s->lanes.mx_open += lane->domain != NULL;
 	list_remove(&lane->slot_node);
@@ -224,7 +244,7 @@ static bool look(struct scheduler *s, struct lane *lane, bool is_its_turn, struc
 	if (!flow)
 		return false;
 	out->lane = lane;
-	if (has_slot && !(has_turn && lane->idle)) {
+	if (has_slot && !(has_turn && lane->idle) && is_worth_it(s, lane, view, now)) {
 		if (may_open(s, lane, is_its_turn)) {
 			out->kind = SCHEDULER_CONNECT;
 			open_one(s, lane);
@@ -331,6 +351,7 @@ void scheduler_ready(struct scheduler *s, struct lane *lane, struct moment now)
 {
 	s->now = now;
 	assert(lane->connecting > 0);
+	pace_opened(&lane->pace, lane->connecting, lane->ready + 1, lane->host ? lane->host->connections : 1, now);
 	lane->connecting--;
 	lane->ready++;
 	s->lanes.mx_ready += lane->domain != NULL;
@@ -359,11 +380,13 @@ void scheduler_gone(struct scheduler *s, struct lane *lane, bool was_ready, stru
 bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_failure *failure, bool was_ready,
 		      struct moment now)
 {
+	struct lane_failure told = *failure;
 	bool changed;
 
 	s->now = now;
 	note_try(s, lane, now);
-	changed = lane_failed(lane, failure, others(lane, was_ready), &s->chance, now);
+	told.was_ready = was_ready;
+	changed = lane_failed(lane, &told, others(lane, was_ready), &s->chance, now);
 	if (changed)
 		lineup_look_around(s, lane); /* its mail may pass to another lane */
 	return changed;

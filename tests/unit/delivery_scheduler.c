@@ -253,7 +253,7 @@ static void concurrency_rises_on_success_and_falls_on_failure(void **state)
 	scheduler_failed(rig.scheduler, lane, &failure, true, rig.now);
 	scheduler_gone(rig.scheduler, lane, true, rig.now);
 	assert_int_equal(lane->trouble, TRAFFIC_WELL);
-	assert_int_equal(lane->limit, 2);
+	assert_int_equal(lane->pace.limit, 2);
 	rig_settle(&rig, rig_take(&rig, lane), SETTLE_DELIVERED, "250 ok");
 	scheduler_delivered(rig.scheduler, lane, rig.now);
 	rig_nothing(&rig); /* no third for a while */
