@@ -55,7 +55,7 @@ struct load {
 	bool was_judged, is_guilty; /* of breaking connections, see scheduler_suspect() */
 	enum queue_err error;       /* why the body could not be read */
 	const char *tls;            /* facts of the connection, or "" */
-	bool keeps_flow;            /* its route is not looked at again */
+	bool keeps_flow;            /* its route is not looked at again: one of its recipients has gone */
 	bool is_kept;               /* a report that nobody could be given: to be held */
 	bool is_damaged;            /* the body is not what was accepted: to be held */
 };

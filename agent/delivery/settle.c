@@ -313,14 +313,14 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 	scheduler_answered(s->scheduler);
 	/* What this view shows is older than the outcome: the recipients would look due once more. */
 	queue_view_end(s->queue);
-	if ((err == QUEUE_NOT_FOUND || err == QUEUE_INVALID) && !load->keeps_flow && load->outcome_count) {
+	if ((err == QUEUE_NOT_FOUND || err == QUEUE_INVALID) && !load->keeps_flow) {
 		/* An operator removed one of the recipients: without changes of flow the others can be settled. */
 		load->keeps_flow = true;
 		submit(s, load);
 		return;
 	}
 	if (err == QUEUE_OK || err == QUEUE_NOT_FOUND || (err == QUEUE_INVALID && !load->outcome_count)) {
-		finish(s, load, err == QUEUE_OK && !load->keeps_flow);
+		finish(s, load, err == QUEUE_OK);
 		return;
 	}
 	if (list_is_empty(&s->failed)) {
@@ -346,6 +346,14 @@ static void follow_route(struct settle *s, struct queue_op *op, const struct loa
 	buf_fini(&target);
 }
 
+static bool is_there(struct settle *s, const struct load *load, size_t i)
+{
+	struct queue_view *view = queue_view(s->queue);
+	struct queue_rcpt rcpt;
+
+	return view && queue_view_rcpt(view, load->job->id, load->rcpts[i].n, &rcpt) == QUEUE_OK;
+}
+
 static void submit(struct settle *s, struct load *load)
 {
 	struct queue_op *op = queue_op_new(s->queue);
@@ -356,8 +364,8 @@ static void submit(struct settle *s, struct load *load)
 	for (size_t i = 0; i < load->outcome_count && !load->keeps_flow; i++)
 		if (load->outcomes[i].kind == QUEUE_DEFERRED || load->outcomes[i].kind == QUEUE_DOUBT)
 			follow_route(s, op, load, load->outcomes[i].address, load->outcomes[i].n);
-	for (size_t i = 0; i < load->count && !load->keeps_flow; i++)
-		if (load->rcpts[i].is_moving)
+	for (size_t i = 0; i < load->count; i++)
+		if (load->rcpts[i].is_moving && (!load->keeps_flow || is_there(s, load, i)))
 			follow_route(s, op, load, load->rcpts[i].address, load->rcpts[i].n);
 	if (load->is_damaged)
 		queue_op_flags(op, load->job->id, QUEUE_HELD | QUEUE_DAMAGED_BODY, 0, 0);
