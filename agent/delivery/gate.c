@@ -54,6 +54,7 @@ static void summary(void *self, struct traffic_summary *out)
 	*out = (struct traffic_summary){
 		.offline = s->network.is_offline,
 		.dns_only = s->network.is_offline && s->network.dns_only,
+		.portal = s->network.is_offline && s->network.is_portal,
 		.offline_since_ms = s->network.is_offline ? s->network.offline_wall_ms : 0,
 		.sending = (uint32_t)s->flight.count,
 		.connections = (uint32_t)gate->pool->count,
@@ -285,6 +286,10 @@ static void why_lane(const struct scheduler *s, const struct lane *lane, struct 
 		if (s->network.dns_only)
 			say(out, TRAFFIC_GATE_NETWORK, "no resolver of this machine answers",
 			    "it goes on by itself when one does; else check dns.servers, or /etc/resolv.conf");
+		else if (s->network.is_portal)
+			say(out, TRAFFIC_GATE_NETWORK,
+			    "the network answers in the name of other hosts: log in to it (captive portal)",
+			    "open any web page to log in; it goes on by itself then; sendoff flush tries at once");
 		else
 			say(out, TRAFFIC_GATE_NETWORK, "this machine has no network",
 			    "it goes on by itself when the network is back");

@@ -54,7 +54,13 @@ static void approached(void *arg, const struct approach_result *r)
 	switch (r->end) {
 	case APPROACH_OK: hop_session_start(hop, r->fd); break;
 	case APPROACH_NO_SECRET: lane_trouble(hop, TRAFFIC_ACCOUNT, r); break;
-	case APPROACH_NEVER: hop_never_begin(hop, r->status, r->text); break;
+	case APPROACH_NEVER:
+		/* Said, perhaps, by a network that does not let anybody out yet: nothing bounces for that. */
+		if (network_is_suspect(&hop->pool->scheduler->network, now))
+			lane_trouble(hop, TRAFFIC_LANE, r);
+		else
+			hop_never_begin(hop, r->status, r->text);
+		break;
 	case APPROACH_NO_HOST:
 	case APPROACH_REFUSED:
 	case APPROACH_LOOKED:

@@ -44,6 +44,9 @@ static void note(struct hop *hop, const struct tlspolicy *policy, const struct m
 
 	if (!hop->lane->domain || !hop->pool->tlsrpt)
 		return;
+	/* What a captive portal shows is no failure of the domain's. */
+	if (failure && network_is_suspect(&hop->pool->scheduler->network, hop_now(hop)))
+		return;
 	local_of(hop, local);
 	helo_of(hop, helo);
 	tlsrpt_note(hop->pool->tlsrpt, &session, loop_wall_ms(hop->pool->loop));

@@ -4,13 +4,17 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/cidr.h"
 #include "delivery/hop_inside.h"
+#include "delivery/portal.h"
 #include "delivery/refusal.h"
 #include "delivery/terms.h"
 #include "delivery/trouble.h"
 #include "log.h"
 #include "net/addr.h"
 #include "smtp/ehlo.h"
+
+enum { SENT_AT_ONCE = 128 * 1024 }; /* bytes; then others have their turn, however fast this server reads */
 
 /* What worked when others did not. */
 static void remember_way(struct hop *hop)
@@ -27,6 +31,7 @@ static void on_ready(struct hop *hop, bool ahead)
 		if (!hop->tls[0] && approach_policy(hop->approach)->tls == CLIENT_TLS_OPPORTUNISTIC)
 			hop_report_tls_failed(hop, "starttls-not-supported", "the server does not offer STARTTLS");
 		remember_way(hop);
+		trouble_proven(hop->pool, hop->lane, false, hop_now(hop));
 		approach_forget_secret(hop->approach); /* another address will not be tried any more */
 		scheduler_ready(hop->pool->scheduler, hop->lane, hop_now(hop));
 	}
@@ -59,6 +64,8 @@ static void on_secure(struct hop *hop)
 		tlspolicy_outcome(policy, &facts, hop->tls);
 		hop_report_secure(hop, &facts);
 	}
+	if (known && facts.verified)
+		trouble_proven(hop->pool, hop->lane, true, hop_now(hop));
 	client_tls_started(hop->client, known && tlspolicy_is_proven(policy, &facts), loop_now_ms(hop->pool->loop));
 }
 
@@ -122,6 +129,24 @@ static const char *broken_promise(struct hop *hop, const struct client_failure *
 	return level == TLSPOLICY_DANE || level == TLSPOLICY_DANE_ENCRYPT ? " (its TLSA records demand TLS)" : "";
 }
 
+/* The peer is not who it should be, and that is the network's doing. */
+static bool is_deceived(struct hop *hop, const struct client_failure *f, const char *text)
+{
+	uint8_t literal[16];
+	struct portal_signs signs = {
+		.phase = f->phase,
+		.code = f->reply.code,
+		.is_gibberish = span_starts_fold(f->reply.text, SPAN("the server sent something that is not a reply")),
+		.in_tls = has_failed_in_tls(hop, f),
+		.reason = hop->conn ? conn_tls_failure(hop->conn) : TLS_FAILURE_NONE,
+		.has_name = !cidr_address(span_str(approach_host(hop->approach)->name), literal),
+		.address = approach_address(hop->approach)->addr,
+	};
+
+	return f->object == CLIENT_LANE && !hop->is_ready && !hop->host->proxy.host && portal_is_likely(&signs) &&
+	       trouble_deceived(hop->pool, hop->lane, text, hop_now(hop));
+}
+
 static void on_failed(struct hop *hop, const struct client_action *action)
 {
 	const struct client_failure *f = &action->failure;
@@ -154,7 +179,7 @@ static void on_failed(struct hop *hop, const struct client_action *action)
 	else if (hop->tries_next)
 		log_event(LOG_LEVEL_INFO, "next-address", LOG_TEXT("lane", hop->lane->name),
 			  LOG_TEXT("error", failure.text));
-	else
+	else if (!is_deceived(hop, f, failure.text))
 		trouble_failed(hop->pool, hop->lane, &failure, hop->is_ready, hop_now(hop));
 	buf_fini(&text);
 }
@@ -208,16 +233,20 @@ static void act(struct hop *hop, const struct client_action *action)
 void hop_session_pump(struct hop *hop)
 {
 	struct client_action action = { .kind = CLIENT_WAIT };
+	size_t sent = 0;
 
 	if (!hop->client)
 		return;
 	/* The engine's pieces are smaller than what an output buffer that is not full takes. */
-	while (hop->is_dead || hop->is_late || !conn_is_full(hop->conn)) {
+	while (hop->is_dead || hop->is_late || (!conn_is_full(hop->conn) && sent < SENT_AT_ONCE)) {
 		client_step(hop->client, loop_now_ms(hop->pool->loop), &action);
 		if (action.kind == CLIENT_WAIT || action.kind == CLIENT_CLOSE)
 			break;
+		sent += action.kind == CLIENT_SEND ? action.data.len : 0;
 		act(hop, &action);
 	}
+	if (sent >= SENT_AT_ONCE)
+		loop_task_post(&hop->task);
 	if (action.kind == CLIENT_CLOSE) {
 		act(hop, &action);
 		hop_place(hop, HOP_NOWHERE);

@@ -235,7 +235,7 @@ static bool look(struct scheduler *s, struct lane *lane, bool is_its_turn, struc
 	if (is_able(s, lane, now)) {
 		has_turn = lane->idle + lane->ahead > 0 && lane_has_turn(lane, now);
 		has_slot = lane_has_slot(lane, now) &&
-			   (lane->is_local || network_allows(&s->network, lane->needs_dns, now));
+			   (lane->is_local || network_allows(&s->network, lane->needs_dns, lane, now));
 	}
 	if ((has_slot || has_turn) && (view = queue_view(s->queue)))
 		flow = lineup_next(s, lane, view, now, &due);
@@ -286,11 +286,8 @@ static void prepare(struct scheduler *s, struct moment now)
 	room_step(s, now);
 	if (now.boot_ms >= s->write_boot_ms && !s->is_writing)
 		ledger_write(s, now);
-	if (s->network.is_offline && now.boot_ms >= s->network.retry_boot_ms && !s->network.is_probing &&
-	    s->network.look_boot_ms < s->network.retry_boot_ms) {
-		s->network.look_boot_ms = now.boot_ms;
+	if (network_is_due(&s->network, now))
 		lineup_look_everywhere(s);
-	}
 	while ((first = heap_first(later)) && first->key <= now.boot_ms) {
 		heap_remove(later, first);
 		lane_look(HEAP_ENTRY(first, struct lane, later));
@@ -392,7 +389,7 @@ bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_
 	return changed;
 }
 
-static bool others_are_online(const struct scheduler *s, const struct lane *but)
+bool scheduler_has_others(const struct scheduler *s, const struct lane *but)
 {
 	for (struct list *node = list_first(&s->lanes.hosts); node; node = list_next(&s->lanes.hosts, node)) {
 		const struct lane *lane = LIST_ENTRY(node, struct lane, node);
@@ -408,7 +405,7 @@ bool scheduler_offline(struct scheduler *s, struct lane *lane, bool dns_only, co
 	bool is_news;
 
 	s->now = now;
-	if (lane->is_local || lane->ready || others_are_online(s, lane)) {
+	if (lane->is_local || lane->ready || scheduler_has_others(s, lane)) {
 		struct lane_failure failure = { .trouble = TRAFFIC_LANE, .text = text };
 
 		return scheduler_failed(s, lane, &failure, false, now);
@@ -425,7 +422,8 @@ bool scheduler_reached(struct scheduler *s, struct lane *lane, bool by_dns, stru
 
 	s->now = now;
 	/* A resolver on this host may answer without any network, a literal address without any resolver. */
-	if (lane->is_local || (by_dns && !s->network.dns_only) || (s->network.dns_only && !lane->needs_dns))
+	if (lane->is_local || (by_dns && !s->network.dns_only) ||
+	    (s->network.is_portal && network_is_suspect(&s->network, now)) || (s->network.dns_only && !lane->needs_dns))
 		return false;
 	was_offline = network_worked(&s->network, now);
 	if (was_offline)

@@ -158,6 +158,12 @@ bool scheduler_failed(struct scheduler *s, struct lane *lane, const struct lane_
 bool scheduler_offline(struct scheduler *s, struct lane *lane, bool dns_only, const char *text, struct moment now);
 /* The network answered: a resolver, or a host. True: it had been thought offline. */
 bool scheduler_reached(struct scheduler *s, struct lane *lane, bool by_dns, struct moment now);
+/* Other lanes than this one have connections over the network that work. */
+bool scheduler_has_others(const struct scheduler *s, const struct lane *but);
+/* A peer is not who it should be. True: it counts as the network's doing (network.h), not as the lane's. */
+bool scheduler_deceived(struct scheduler *s, struct lane *lane, const char *text, struct moment now);
+/* A peer speaks SMTP, and (`is_proven`) is who it should be. True: the network had been taken for a captive portal's. */
+bool scheduler_proven(struct scheduler *s, struct lane *lane, bool is_proven, struct moment now);
 /* The other side spoke about a message. True: the lane had been in trouble. */
 bool scheduler_spoke(struct scheduler *s, struct lane *lane, struct moment now);
 void scheduler_delivered(struct scheduler *s, struct lane *lane, struct moment now);

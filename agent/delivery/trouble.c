@@ -43,14 +43,41 @@ void trouble_offline(struct pool *pool, struct lane *lane, bool dns_only, const 
 	pool->poke(pool->arg);
 }
 
+bool trouble_deceived(struct pool *pool, struct lane *lane, const char *text, struct moment now)
+{
+	bool is_known = pool->scheduler->network.is_portal;
+
+	if (!scheduler_deceived(pool->scheduler, lane, text, now))
+		return false;
+	log_event(is_known ? LOG_LEVEL_INFO : LOG_LEVEL_WARNING, is_known ? "connection-failed" : "offline",
+		  LOG_TEXT("lane", lane->name), LOG_TEXT("error", text), LOG_TEXT("cause", "captive portal"));
+	pool->poke(pool->arg);
+	return true;
+}
+
+static void log_online(const struct lane *lane, int64_t since_ms, struct moment now)
+{
+	log_event(LOG_LEVEL_NOTICE, "online", LOG_TEXT("lane", lane->name),
+		  LOG_NUM("offline_ms", now.wall_ms - since_ms));
+}
+
+void trouble_proven(struct pool *pool, struct lane *lane, bool is_proven, struct moment now)
+{
+	int64_t since_ms = pool->scheduler->network.offline_wall_ms;
+
+	if (!scheduler_proven(pool->scheduler, lane, is_proven, now))
+		return;
+	log_online(lane, since_ms, now);
+	pool->poke(pool->arg);
+}
+
 void trouble_reached(struct pool *pool, struct lane *lane, bool by_dns, struct moment now)
 {
 	int64_t since_ms = pool->scheduler->network.offline_wall_ms;
 
 	if (!scheduler_reached(pool->scheduler, lane, by_dns, now))
 		return;
-	log_event(LOG_LEVEL_NOTICE, "online", LOG_TEXT("lane", lane->name),
-		  LOG_NUM("offline_ms", now.wall_ms - since_ms));
+	log_online(lane, since_ms, now);
 	pool->poke(pool->arg);
 }
 

@@ -13,6 +13,7 @@ import time
 
 import pytest
 
+from certificates import Authority
 from harness import BUILD, Agent, Process, key_of, message, smarthost, until
 
 PLACE = "10.9.0.1"
@@ -58,12 +59,12 @@ class Namespace:
 class NetSink:
     """`sendoff sink` at all addresses of the namespace."""
 
-    def __init__(self, scratch, net, *options, name="sink", tls="none"):
+    def __init__(self, scratch, net, *options, name="sink", tls="none", port=0):
         self.dir = scratch.path / name
         self.dir.mkdir()
         self.maildir = self.dir / "mail"
         port_file = self.dir / "port"
-        self.process = Process([*net.enter, BUILD / "sendoff", "sink", "--listen", "0.0.0.0:0", "--port-file", port_file,
+        self.process = Process([*net.enter, BUILD / "sendoff", "sink", "--listen", f"0.0.0.0:{port}", "--port-file", port_file,
                                 "--maildir", self.maildir, "--tls", tls, *options], self.dir / "log")
         scratch.add(self.process)
         self.port = int(until(lambda: port_file.exists() and port_file.read_text().strip(), self.process.text))
@@ -183,3 +184,68 @@ def test_mail_of_a_machine_without_a_network_leaves_when_it_has_one(scratch, net
     print(f"from the link to the smart host: {took * 1000:.0f} ms")
     assert took < 5, f"{took:.3f} s" # the dust settles for a second, and two are jitter
     assert agent.status()["lanes"][0]["failures"] == 0
+
+
+# ---------------------------------------------------------------- captive portals
+
+class Portal:
+    """A hotel: at the smart host's address somebody else answers until one has logged in."""
+
+    def __init__(self, scratch, net):
+        self.scratch, self.net = scratch, net
+        self.ca = Authority(scratch.path / "ca")
+        self.sink, self.served = None, 0
+        self.serve("login.hotel.example")
+        self.port = self.sink.port
+
+    def serve(self, name):
+        if self.sink:
+            self.sink.process.stop()
+        made = self.ca.issue(name)
+        self.served += 1
+        self.sink = NetSink(self.scratch, self.net, "--certificate", made.chain, "--key", made.key,
+                            name=f"sink{self.served}", tls="starttls", port=self.sink.port if self.sink else 0)
+
+    def smarthost(self):
+        return smarthost("mail", host=PLACE, port=self.port, tls="starttls", tls_name="mail.example.org",
+                         tls_ca=self.ca.file) + "reconnect { first = 1s }\n"
+
+
+def test_a_captive_portal_counts_as_offline_until_one_has_logged_in(scratch, net):
+    portal = Portal(scratch, net)
+    agent = NetAgent(scratch, net, portal.smarthost(), None).start()
+    net.up("wlan7", default=True)
+    until(lambda: "network-changed" in agent.log(), "the link")
+    key = agent.send()
+    until(lambda: agent.status()["portal"], agent.log)
+    status = agent.status()
+    assert status["offline"] and "login.hotel.example" in status["offline_text"], status
+    text = agent.ctl("status").stdout
+    assert "The network answers in the name of other hosts: log in to it (captive portal)." in text, text
+    assert re.search(r"captive portal since .*login\.hotel\.example", text), text
+    gate = until(agent.waits, "why")[0]
+    assert gate["gate"] == "network" and "log in to it (captive portal)" in gate["text"], gate
+    # More than one try, and still nobody is to blame.
+    until(lambda: agent.log().count("captive portal") > 2, agent.log)
+    lane = agent.status()["lanes"][0]
+    assert lane["failures"] == 0 and lane["trouble"] == "network", lane
+    assert " failing " not in agent.log()
+    portal.serve("mail.example.org")
+    until(lambda: key in portal.sink.keys(), "the mail at the smart host")
+    assert not agent.status()["offline"] and " online " in agent.log()
+    # This network is proven now: what is wrong next is the smart host's own fault.
+    agent.ctl("pause", "mail")
+    agent.send()
+    portal.serve("login.hotel.example")
+    agent.ctl("resume", "mail")
+    until(lambda: agent.status()["lanes"][0]["trouble"] == "host", agent.log)
+    assert not agent.status()["portal"]
+
+
+def test_a_wrong_name_without_a_new_network_is_the_smart_hosts_trouble(scratch, net):
+    portal = Portal(scratch, net)
+    net.up("eth7", default=True)
+    agent = NetAgent(scratch, net, portal.smarthost(), None).start()
+    agent.send()
+    until(lambda: agent.status()["lanes"][0]["trouble"] == "host", agent.log)
+    assert not agent.status()["offline"] and "captive portal" not in agent.log()
