@@ -128,7 +128,7 @@ static void take_timers(struct delivery *d, struct moment now)
 		if (!calendar_next(&d->calendar, now.wall_ms, &timer))
 			return;
 		if (timer.kind == QUEUE_TIMER_FLOW)
-			scheduler_flow_due(d->scheduler, (uint32_t)timer.id, now);
+			scheduler_timer(d->scheduler, &timer, now);
 		else
 			bounce_timer(&d->bounce, timer, now);
 	}
