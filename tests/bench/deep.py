@@ -6,6 +6,7 @@ list, the time from the start of the mailer to the delivery of a new message, an
 """
 
 import statistics
+import subprocess
 import time
 
 import meter
@@ -53,7 +54,7 @@ class Deep(Scenario):
             self.look(peer)
             self.again(peer, sink)
             self.empty(peer)
-        except (programs.Failed, AssertionError, OSError) as error:
+        except (programs.Failed, AssertionError, OSError, subprocess.SubprocessError) as error:
             if not self.figures:
                 raise
             self.figures[f"deep_{self.n}_why"] = f"{kind.name}: {str(error)[-200:]}"

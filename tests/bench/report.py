@@ -173,8 +173,9 @@ def text(results):
 
 def markdown(results):
     """Exactly what stands between the marks in README.md."""
-    lines = [f"On {results.machine}; {results.date}; {results.disk}; medians of {results.rounds}"
-             f"{' (the deep queue and memory: one)' if results.rounds > 1 else ''}; 1 KB unless said.", "",
+    rounds = f"medians of {results.rounds} rounds (memory, link and deep queue: one)" if results.rounds > 1 else "one round"
+    lines = [f"{results.machine}; load {results.load:.1f} when it began; {results.date}, commit {results.commit}; "
+             f"{results.disk}; {rounds}; 1 KB unless said.", "",
              "| | " + " | ".join(results.peers) + " | asked | met |", "|---|" + "---:|" * len(results.peers) + "---|---|"]
     for row in results.rows:
         cells = [show(row, results.median(row.key, name)) for name in results.peers]
@@ -186,5 +187,14 @@ def markdown(results):
     if results.floors:
         lines += ["", "Floors: " + "; ".join(f"{title} {results.floors[key]:,.0f}/s" for key, title in FLOORS
                                              if key in results.floors) + "."]
-    lines += ["", *(" ".join([note]) for note in footnotes(results))]
+    lines += ["", *footnotes(results)]
     return "\n".join(lines).rstrip()
+
+
+START, END = "<!-- tests/bench/run.py --markdown -->\n", "<!-- end -->\n"
+
+
+def put_into(file, table):
+    """Replaces what stands between the marks."""
+    before, rest = file.read_text().split(START, 1)
+    file.write_text(before + START + table + "\n" + END + rest.split(END, 1)[1])

@@ -31,7 +31,8 @@ def parse_args():
     p.add_argument("--rounds", type=int)
     p.add_argument("--seconds", type=float, help="how long a scenario loads a mailer")
     p.add_argument("--own-disk", action="store_true", help="on the file system of --out, journaled or not")
-    p.add_argument("--markdown", action="store_true", help="print the table of the last run for README.md; measure nothing")
+    p.add_argument("--markdown", nargs="?", const="-", metavar="FILE",
+                   help="measure nothing: print the table of the last run, or put it between its marks in FILE (README.md)")
     return p.parse_args()
 
 
@@ -81,7 +82,7 @@ def measure(scenario, kind, area, seconds):
     place = disk.Place(area)
     try:
         return scenario.measure(kind, place, seconds), None
-    except (programs.Failed, AssertionError, OSError, TimeoutError) as error:
+    except (programs.Failed, AssertionError, OSError, subprocess.SubprocessError) as error:
         return {}, str(error).strip().split("\n")[-1][:200] or type(error).__name__
     finally:
         for error in place.close():
@@ -89,6 +90,7 @@ def measure(scenario, kind, area, seconds):
 
 
 def run_rounds(results, chosen, kinds, area, rounds, seconds):
+    begun = time.monotonic()
     for number in range(rounds):
         for scenario in chosen:
             if scenario.rounds is not None and number >= scenario.rounds:
@@ -102,6 +104,9 @@ def run_rounds(results, chosen, kinds, area, rounds, seconds):
                 shown = ", ".join(f"{key} {value:,.4g}" for key, value in figures.items() if isinstance(value, (int, float)))
                 say(f"round {number + 1}: {kind.name:10} {shown or scenario.name + ': no figure: ' + why} "
                     f"({time.monotonic() - begin:.1f} s)")
+            # So that a run that is broken off has not been for nothing.
+            results.seconds = time.monotonic() - begun
+            results.save(ARGS.out)
 
 
 def draw_curve(area):
@@ -119,13 +124,16 @@ def draw_curve(area):
 
 def main():
     if ARGS.markdown:
-        print(report.markdown(report.Results.load(ARGS.out)))
+        table = report.markdown(report.Results.load(ARGS.out))
+        if ARGS.markdown == "-":
+            print(table)
+        else:
+            report.put_into(pathlib.Path(ARGS.markdown), table)
         return 0
     disk.apart()
     ARGS.out.mkdir(parents=True, exist_ok=True)
     rounds = ARGS.rounds or (1 if ARGS.quick else 3)
     seconds = ARGS.seconds or (1 if ARGS.quick else 2)
-    begin = time.monotonic()
     kinds, absent = choose_peers()
     area = disk.Disk(ARGS.out, (1.5 if ARGS.quick else 6) * GIB, own=ARGS.own_disk)
     try:
@@ -138,8 +146,6 @@ def main():
         if is_chosen("curve") and not (ARGS.quick and not ARGS.only):
             draw_curve(area)
         run_rounds(results, chosen, kinds, area, rounds, seconds)
-        results.seconds = time.monotonic() - begin
-        results.save(ARGS.out)
         print(report.text(results))
     finally:
         area.close()

@@ -3,7 +3,7 @@ import os
 import harness
 import meter
 import programs
-from peers.peer import DEAD_DOMAIN, DEAD_PORT, Peer
+from peers.peer import DEAD_DOMAIN, DEAD_PORT, Peer, command
 
 
 class Sendoff(Peer):
@@ -63,7 +63,7 @@ class Sendoff(Peer):
         return self.agent.ctl("list", "--limit", "50").stdout
 
     def remove_all(self):
-        self.agent.ctl("remove", "--all", "--yes")
+        command([harness.BUILD / "sendoff", "--config", self.agent.file, "remove", "--all", "--yes"])
 
     def stop(self):
         self.agent.stop()
