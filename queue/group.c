@@ -210,24 +210,29 @@ static void run_in_child(struct group *g, struct store_txn *parent, struct queue
 	note_streams(op);
 }
 
+/* How a group is run: first as if nothing could fail. */
+enum mode { STRAIGHT, CHILDREN, ALONE };
+
 /* False: the group's transaction is spoilt. */
-static bool run_op(struct group *g, struct store_txn *t, struct queue_op *op, bool is_alone)
+static bool run_op(struct group *g, struct store_txn *t, struct queue_op *op, enum mode mode)
 {
 	struct apply *a = &g->apply;
 	struct record_counters before = a->c;
 	uint64_t writes = t->writes;
 
 	op->news = NULL;
-	if (!is_alone && op->first && op->first->next) {
+	if (mode == CHILDREN && op->first && op->first->next) {
 		run_in_child(g, t, op);
 		return t->err == QUEUE_OK;
 	}
 	op->err = run_steps(a, op);
 	if (op->err == QUEUE_OK)
 		return true;
-	note_streams(op);
 	a->c = before;
-	return t->err == QUEUE_OK && t->writes == writes;
+	if (t->err != QUEUE_OK || t->writes != writes)
+		return false;
+	note_streams(op);
+	return true;
 }
 
 /* ---------------------------------------------------------------- a group */
@@ -283,9 +288,9 @@ static enum queue_err finish(struct group *g, struct store_txn *t)
 }
 
 /* True when all operations of the list have their answer. */
-static bool run_once(struct group *g, struct queue_op *ops)
+static bool run_once(struct group *g, struct queue_op *ops, enum mode mode)
 {
-	bool is_alone = !ops->next;
+	bool is_alone = mode == ALONE;
 	struct store_txn t;
 	enum queue_err err;
 
@@ -294,17 +299,21 @@ static bool run_once(struct group *g, struct queue_op *ops)
 	if (err == QUEUE_OK) {
 		prepare(g, &t);
 		for (struct queue_op *op = ops; op; op = op->next) {
-			if (run_op(g, &t, op, is_alone))
+			if (run_op(g, &t, op, mode))
 				continue;
 			store_abort(&t);
+			if (is_alone)
+				note_streams(op);
 			return is_alone;
 		}
 		err = finish(g, &t);
 	}
 	if (err == QUEUE_OK)
 		return true;
-	if (is_alone)
+	if (is_alone) {
 		ops->err = err;
+		note_streams(ops);
+	}
 	return is_alone;
 }
 
@@ -315,12 +324,11 @@ void group_run(struct group *g, struct queue_op *ops)
 
 	for (struct queue_op *op = ops; op; op = op->next)
 		count++;
-	if (!run_once(g, ops)) {
+	if (!run_once(g, ops, ops->next ? STRAIGHT : ALONE) && !run_once(g, ops, CHILDREN)) {
 		for (struct queue_op *op = ops; op; op = next) {
 			next = op->next;
 			op->next = NULL;
-			run_once(g, op);
-			note_streams(op);
+			run_once(g, op, ALONE);
 			op->next = next;
 		}
 	}

@@ -1,10 +1,11 @@
 /*
  * group - runs operations in one transaction: all that wait, one commit, two flushes.
  *
- * Each operation happens whole or not at all. One with a single step checks everything before it writes, so it runs
- * straight in the group's transaction; one with several steps runs in a child of it, so that a failure in the middle
- * takes back only its own. When the group itself fails (the disk is full, the map is full, a write failed in the
- * middle of a step) it is run again one by one, and each operation gets its own answer.
+ * Each operation happens whole or not at all. A step checks everything before it writes, so operations run straight in
+ * the group's transaction. When one of several steps fails behind a step that wrote, the group is run again, those of
+ * several steps each in a child of its transaction, so that a failure takes back only its own. When the group itself fails
+ * (the disk is full, the map is full, a write failed in the middle of a step) it is run one by one, and each operation
+ * gets its own answer.
  *
  * Owns:    the counters as committed, and the sweeping of bodies without an owner.
  * Threads: the writer's alone, but group_shared.

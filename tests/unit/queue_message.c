@@ -296,6 +296,47 @@ static void ids_rise_when_the_clock_goes_back_and_after_a_reopen(void **state)
 	assert_true(b > a);
 }
 
+/* The first step writes, the second is refused: the others of the group are written, in one commit. */
+static void an_operation_that_fails_half_way_takes_back_only_its_own(void **state)
+{
+	enum { COUNT = 6, BAD = 2 };
+	struct kit *k = *state;
+	struct kit answers[COUNT] = { 0 };
+	struct queue_envelope e = kit_envelope(MS);
+	struct queue_rcpt r = kit_rcpt("a@x", "mx:x");
+	struct queue_lane lane;
+	uint64_t before, kept, twice;
+
+	assert_int_equal(kit_accept_one(k, MS, "mx:x", 10), QUEUE_OK);
+	kept = twice = k->id;
+	before = kit_stats(k).commits;
+	for (int i = 0; i < COUNT; i++) {
+		struct queue_receipt *receipt = queue_receipt_new(k->q);
+		struct queue_op *op = queue_op_new(k->q);
+		char name[16];
+
+		snprintf(name, sizeof name, "lane%d", i);
+		assert_int_equal(kit_append(k, receipt, 1, 100), QUEUE_OK);
+		queue_op_lane(op, &(struct queue_lane){ .name = name, .error = "x" });
+		e.id = i == BAD ? twice : 0;
+		queue_op_accept(op, receipt, &e, &r, 1);
+		queue_op_patience(op, 60000);
+		queue_op_submit(op, kit_done, &answers[i]);
+	}
+	queue_wait(k->q);
+	assert_int_equal(kit_stats(k).commits, before + 1);
+	for (int i = 0; i < COUNT; i++) {
+		char name[16];
+
+		snprintf(name, sizeof name, "lane%d", i);
+		assert_int_equal(answers[i].err, i == BAD ? QUEUE_INVALID : QUEUE_OK);
+		assert_int_equal(queue_view_lane(queue_view(k->q), name, &lane), i == BAD ? QUEUE_NOT_FOUND : QUEUE_OK);
+	}
+	assert_int_equal(queue_view_envelope(queue_view(k->q), kept, &e), QUEUE_OK);
+	queue_view_end(k->q);
+	assert_int_equal(kit_stats(k).messages, COUNT);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -310,6 +351,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(a_held_message_leaves_the_schedule_and_returns_when_released, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(removal_by_an_operator_is_history, setup, teardown),
+		cmocka_unit_test_setup_teardown(an_operation_that_fails_half_way_takes_back_only_its_own, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(ids_rise_when_the_clock_goes_back_and_after_a_reopen, setup, teardown),
 	};
 
