@@ -95,7 +95,8 @@ void sim_open(struct sim *sim, uint64_t seed, const char *story, bool is_told)
 
 void sim_close(struct sim *sim)
 {
-	agent_stop(sim);
+	if (sim->agent.queue)
+		agent_stop(sim);
 	config_unref(sim->agent.config);
 	remove_folder(sim->dir);
 	props_fini(&sim->props);

@@ -1,11 +1,17 @@
 #include "tests/sim/story.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/mem.h"
 #include "tests/sim/sim.h"
 
-enum { WEEK_MAILS = 60 };
+enum {
+	WEEK_MAILS = 60,
+	FLOOD_MAILS = 120, /* of the flooding submitter */
+	USER_MAILS = 8,
+	TWIN_MAILS = 50, /* half of them to dead destinations */
+};
 
 /* ---------------------------------------------------------------- what can happen */
 
@@ -159,6 +165,97 @@ static void week(struct sim *sim)
 	props_ends(sim);
 }
 
+/* ---------------------------------------------------------------- a flood */
+
+/* One submitter hands in a lot at once, another a message now and then: props_takes() counts turns. */
+static void flood(struct sim *sim)
+{
+	struct mail flood = { .submitter = "uid:9", .sender = "", .domain = "a.example", .band = 1, .count = 1 };
+	struct mail user = {
+		.submitter = "user:bob", .sender = "bob@example.org", .domain = "a.example", .band = 1, .count = 1
+	};
+
+	flood.lifetime_ms = user.lifetime_ms = 5 * SIM_DAY;
+	flood.sender = "robot@example.org";
+	sim->is_calm = true;
+	for (int i = 0; i < FLOOD_MAILS; i++)
+		mail_submit(sim, &flood);
+	for (int i = 0; i < USER_MAILS; i++) {
+		sim_run(sim, sim->now.boot_ms + (int64_t)sim_roll(sim, 5 * SIM_SECOND));
+		user.band = (uint8_t)sim_roll(sim, 3);
+		mail_submit(sim, &user);
+	}
+	sim_run(sim, sim->now.boot_ms + SIM_HOUR);
+	props_ends(sim);
+}
+
+/* ---------------------------------------------------------------- a dead destination */
+
+static bool is_dead(const char *domain)
+{
+	return domain[0] == 'a' || domain[0] == 'c' || strcmp(domain, "d2.example") == 0 ||
+	       strcmp(domain, "d3.example") == 0;
+}
+
+/* The same mail, with and without what goes to dead destinations. */
+static void twin(struct sim *sim, bool with_dead)
+{
+	static const char *const domains[] = { "l.example", "d0.example", "d1.example", "l.example",
+					       "a.example", "d2.example", "d3.example", "c.example" };
+	static const char *const dead[] = { "a", "b", "c", "mx:d2.example", "mx:d3.example" };
+	static const enum host_weather ways[] = { HOST_REFUSES, HOST_SILENT, HOST_SAYS_421, HOST_PASSWORD };
+	enum host_weather way = ways[sim_roll(sim, 4)];
+
+	/* No mail of theirs may go another way. */
+	sim->plan.has_weights = sim->plan.is_turned = false;
+	agent_reload(sim);
+	props_renew(sim);
+	for (size_t i = 0; i < sizeof dead / sizeof *dead; i++)
+		host_of(sim, dead[i])->weather = way;
+	for (int i = 0; i < TWIN_MAILS; i++) {
+		int64_t ms = 1 + (int64_t)sim_roll(sim, 20 * SIM_SECOND);
+		struct mail mail = { .submitter = sim_once_in(sim, 2) ? "uid:1" : "user:bob",
+				     .sender = "bob@example.org" };
+
+		mail.domain = domains[sim_roll(sim, 8)];
+		mail.count = 1 + (size_t)sim_roll(sim, 3);
+		mail.band = (uint8_t)sim_roll(sim, 3);
+		mail.lifetime_ms = 5 * SIM_DAY;
+		if (with_dead || !is_dead(mail.domain))
+			mail_submit(sim, &mail);
+		sim_run(sim, sim->now.boot_ms + ms);
+	}
+	sim_run(sim, sim->now.boot_ms + SIM_HOUR);
+}
+
+static void dead_destination(struct sim *with)
+{
+	struct sim *without = MEM_NEW(struct sim);
+	size_t i = 0;
+
+	twin(with, true);
+	agent_stop(with); /* one queue at a time */
+	sim_open(without, with->seed, with->story, false);
+	twin(without, false);
+	for (size_t k = 0; k < with->mail_count; k++) {
+		const struct mail *mail = &with->mails[k];
+
+		if (is_dead(mail->domain))
+			continue;
+		for (size_t n = 0; n < mail->count; n++)
+			if (mail->fates[n].taken_boot_ms != without->mails[i].fates[n].taken_boot_ms)
+				sim_fail(with, PROPS_DEAD,
+					 "m%zur%zu@%s leaves after %lld ms, without the dead one after %lld", k, n,
+					 mail->domain,
+					 (long long)(mail->fates[n].taken_boot_ms - mail->accepted_boot_ms),
+					 (long long)(without->mails[i].fates[n].taken_boot_ms -
+						     without->mails[i].accepted_boot_ms));
+		i++;
+	}
+	sim_close(without);
+	mem_free(without);
+}
+
 static void tell(uint64_t seed, const char *name, void (*what)(struct sim *sim), bool is_told, struct story_sum *sum)
 {
 	struct sim *sim = MEM_NEW(struct sim);
@@ -181,4 +278,6 @@ void story_tell(uint64_t seed, bool is_told, struct story_sum *out)
 {
 	*out = (struct story_sum){ .digest = 0xcbf29ce484222325u };
 	tell(seed, "a week", week, is_told, out);
+	tell(seed, "a flood", flood, is_told, out);
+	tell(seed, "a dead destination", dead_destination, is_told, out);
 }
