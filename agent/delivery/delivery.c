@@ -17,6 +17,7 @@
 #include "delivery/tlsrpt.h"
 #include "delivery/upkeep.h"
 #include "log.h"
+#include "net/filewatch.h"
 #include "net/netwatch.h"
 
 enum {
@@ -41,6 +42,7 @@ struct delivery {
 	struct pool pool;
 	struct gate gate;
 	struct netwatch *netwatch;
+	struct filewatch *resolv; /* the file that names the resolvers; NULL: none does */
 	struct loop_task task;
 	struct loop_timer timer, stop_timer;
 	uint64_t tries;         /* of the scheduler, as last seen */
@@ -262,6 +264,24 @@ static void on_network(void *arg)
 	poke(d);
 }
 
+static void on_resolvers(void *arg)
+{
+	struct delivery *d = arg;
+
+	log_event(LOG_LEVEL_INFO, "resolvers-changed");
+	scheduler_network_changed(d->scheduler, moment_of(d));
+	poke(d);
+}
+
+/* Who asks resolvers by the file looks at it before each question: what is watched for is that there is a reason to ask. */
+static void watch_resolvers(struct delivery *d)
+{
+	const char *file = d->pool.dns ? dns_resolv_file(d->pool.dns) : NULL;
+
+	filewatch_free(d->resolv);
+	d->resolv = file ? filewatch_new(d->loop, file, on_resolvers, d) : NULL;
+}
+
 static void on_facts(void *arg, const struct netfacts *facts)
 {
 	struct delivery *d = arg;
@@ -330,6 +350,7 @@ struct delivery *delivery_new(const struct delivery_setup *setup)
 	loop_task_init(&d->task, d->loop, turn);
 	loop_timer_init(&d->timer, d->loop, timer_fired);
 	d->netwatch = netwatch_new(&netwatch);
+	watch_resolvers(d);
 	scheduler_network_facts(d->scheduler, netwatch_facts(d->netwatch), now);
 	d->scheduler->answered = poke;
 	d->scheduler->answered_arg = d;
@@ -359,6 +380,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 	d->reloaded = done;
 	d->reloaded_arg = arg;
 	tlsrpt_configure(d->pool.tlsrpt, config);
+	watch_resolvers(d);
 	scheduler_configure(d->scheduler, config, account_changed, d, now);
 	sweep_start(&d->sweep, true, now);
 	d->settle.is_rerouting = true;
@@ -401,6 +423,7 @@ void delivery_free(struct delivery *d)
 	/* Every answer still finds its asker. */
 	queue_wait(d->queue);
 	netwatch_free(d->netwatch);
+	filewatch_free(d->resolv);
 	if (d->is_stopping)
 		loop_timer_stop(&d->stop_timer);
 	loop_timer_stop(&d->timer);

@@ -64,6 +64,11 @@ static void read_resolv_conf(struct dns *dns)
 	use_servers(dns, &servers);
 }
 
+const char *dns_resolv_file(const struct dns *dns)
+{
+	return dns->configured.count ? NULL : dns->resolv_file;
+}
+
 /* resolv.conf is looked at before each question: a stat() is cheap beside a question. */
 static void refresh(struct dns *dns)
 {

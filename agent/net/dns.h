@@ -42,6 +42,8 @@ struct dns *dns_new(struct loop *loop, const struct dns_config *config, char *wh
 void dns_free(struct dns *dns);
 /* A reloaded configuration, or a changed network: new channel. */
 void dns_configure(struct dns *dns, const struct dns_config *config);
+/* Where it finds its resolvers; NULL: the configuration names them. */
+const char *dns_resolv_file(const struct dns *dns);
 /* What resolvers said is asked for anew: somebody may have mended it. NULL is fine. */
 void dns_forget(struct dns *dns);
 
