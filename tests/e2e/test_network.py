@@ -249,3 +249,55 @@ def test_a_wrong_name_without_a_new_network_is_the_smart_hosts_trouble(scratch, 
     agent.send()
     until(lambda: agent.status()["lanes"][0]["trouble"] == "host", agent.log)
     assert not agent.status()["offline"] and "captive portal" not in agent.log()
+
+
+# ---------------------------------------------------------------- name servers
+
+NAME_SERVER = """
+import socket, sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+s.bind((sys.argv[1], 53))
+print("ready", flush=True)
+while True:
+    query, peer = s.recvfrom(4096)
+    end = query.index(0, 12) + 5
+    is_a = query[end - 4:end - 2] == bytes([0, 1])
+    answer = bytes([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]) + socket.inet_aton(sys.argv[2]) if is_a else b""
+    s.sendto(query[:2] + bytes([0x81, 0x80, 0, 1, 0, is_a, 0, 0, 0, 0]) + query[12:end] + answer, peer)
+"""
+
+
+@pytest.mark.parametrize("way", ["rename", "behind a link"])
+def test_a_name_server_that_is_named_anew_is_asked_at_once(scratch, net, way):
+    """/etc is a copy of the test's own, in a mount namespace of the agent's."""
+    etc, stub = scratch.path / "etc", scratch.path / "stub.conf"
+    subprocess.run(["cp", "-a", "/etc", etc], check=True)
+    resolv = etc / "resolv.conf"
+    resolv.unlink(missing_ok=True)
+    if way == "behind a link":
+        stub.write_text("nameserver 127.0.0.2\n")
+        resolv.symlink_to(stub)
+    else:
+        resolv.write_text("nameserver 127.0.0.2\n")
+    net.up("eth7", default=True)
+    sink = NetSink(scratch, net)
+    server = scratch.add(Process([*net.enter, "/usr/bin/python3", "-c", NAME_SERVER, "127.0.0.3", PLACE],
+                                 scratch.path / "dns.log"))
+    until(lambda: "ready" in server.text(), server.text)
+    agent = NetAgent(scratch, net, smarthost("out", host="mail.example.test", port=sink.port, tls="none")
+                     + "reconnect { first = 10m }\n", None)
+    net.enter = [*net.enter, "unshare", "-m", "--propagation", "private", "sh", "-c",
+                 f'mount --bind "{etc}" /etc && exec "$@"', "sh"]
+    agent.start()
+    key = agent.send()
+    until(lambda: agent.status()["offline"] and agent.status()["dns_only"], agent.log, deadline=60)
+    fresh = scratch.path / "etc" / "resolv.conf.new"
+    if way == "rename":
+        fresh.write_text("nameserver 127.0.0.3\n# new\n")
+        fresh.rename(resolv)
+    else:
+        stub.write_text("nameserver 127.0.0.3\n# new\n")
+    took = arrived(sink, key, time.monotonic())
+    assert "resolvers-changed" in agent.log()
+    print(f"from resolv.conf to the smart host: {took * 1000:.0f} ms")
+    assert took < 10, f"{took:.3f} s"
