@@ -3,17 +3,21 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 /* LMDB 0.9's data format 1. A page: number 8, pad 2, flags 2, lower 2, upper 2 (of an overflow run: pages 4), then the
  * offsets of its nodes. A node: size 4 (of a branch: the child's number in 6), flags 2, key size 2, key, data. */
 enum { HEAD = 16, NODE = 8, BRANCH = 0x01, LEAF = 0x02, OVERFLOW = 0x04, BIG = 0x01, TREE = 0x02, KEY_MAX = 511 };
+enum { PAGES_ALWAYS = 256, PAGES_A_LOOK = 16 };
 enum { TREE_BYTES = 48, TREE_DEPTH_AT = 6, TREE_ROOT_AT = 40, DEPTH_MAX = 32 };
 
 struct walk {
 	int fd;
 	struct metapage meta;
 	uint64_t budget, page; /* at hand */
+	int64_t until_ns;      /* 0: as long as it takes */
+	unsigned walked;
 	const char *problem;
 	bool is_free_list, is_io_error;
 	uint8_t *buffers; /* one page per level, and one for runs */
@@ -159,14 +163,34 @@ static bool check_nodes(struct walk *w, uint64_t page, const uint8_t *p, unsigne
 	return true;
 }
 
+static int64_t now_ns(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+/* Some pages are looked at however slow the disk is. */
+static bool is_late(struct walk *w)
+{
+	if (w->until_ns == 0 || w->walked < PAGES_ALWAYS || w->walked % PAGES_A_LOOK)
+		return false;
+	if (now_ns() < w->until_ns)
+		return false;
+	w->budget = 0;
+	return true;
+}
+
 /* `depth` levels are left, the leaf's included, so that a page that leads back to itself ends the walk. */
 static bool walk_tree(struct walk *w, uint64_t page, unsigned depth, unsigned level)
 {
 	uint8_t *p = w->buffers + level * w->meta.page_bytes;
 
-	if (w->budget == 0)
+	if (w->budget == 0 || is_late(w))
 		return true;
 	w->budget--;
+	w->walked++;
 	if (depth == 0 || depth > DEPTH_MAX || level >= DEPTH_MAX)
 		return bad(w, page, "lies too deep");
 	return read_page(w, page, p) && check_nodes(w, page, p, depth, level);
@@ -183,9 +207,11 @@ static bool walk_file(struct walk *w)
 	return m->trees.root == METAPAGE_NONE || walk_tree(w, m->trees.root, m->trees.depth, 0);
 }
 
-enum queue_err pagecheck_file(int fd, uint64_t budget, char *why, size_t why_size)
+enum queue_err pagecheck_file(int fd, uint64_t budget, unsigned limit_ms, char *why, size_t why_size)
 {
-	struct walk w = { .fd = fd, .budget = budget };
+	struct walk w = { .fd = fd,
+			  .budget = budget,
+			  .until_ns = limit_ms ? now_ns() + limit_ms * (int64_t)1000000 : 0 };
 	enum queue_err err = metapage_read(fd, &w.meta, why, why_size);
 
 	/* Nodes hold numbers of six bytes, which lie otherwise on big-endian machines. */

@@ -14,8 +14,8 @@
 
 #include "queue/metapage.h"
 
-/* QUEUE_OK: nothing wrong in the first `budget` pages; else QUEUE_DAMAGED or QUEUE_IO and `why`, in words that follow
+/* QUEUE_OK: nothing wrong in the first `budget` pages, or in as many as limit_ms (0: no limit) allow, but 256 at least; else QUEUE_DAMAGED or QUEUE_IO and `why`, in words that follow
  * "path ". While the file is in use the caller keeps a reading transaction open, so that no page is used again. */
-enum queue_err pagecheck_file(int fd, uint64_t budget, char *why, size_t why_size);
+enum queue_err pagecheck_file(int fd, uint64_t budget, unsigned limit_ms, char *why, size_t why_size);
 
 #endif

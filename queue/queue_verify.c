@@ -317,7 +317,7 @@ static void remember(struct queue_verify *p, struct queue_bytes key)
 static enum queue_err check_pages(struct check *c)
 {
 	char why[160];
-	enum queue_err err = pagecheck_file(store_fd(c->q->store), PAGES_CHECKED, why, sizeof why);
+	enum queue_err err = pagecheck_file(store_fd(c->q->store), PAGES_CHECKED, 0, why, sizeof why);
 
 	c->position->has_pages = err == QUEUE_OK;
 	if (err != QUEUE_OK)

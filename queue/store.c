@@ -12,8 +12,8 @@
 #include <sys/statvfs.h>
 #include <unistd.h>
 
-/* Looked at before LMDB is let at the file: all of a small queue, and little enough of a large one. */
-enum { PAGES_AT_OPEN = 2048 };
+/* Looked at before LMDB is let at the file: all of a small queue, and little enough of a large one on a cold disk. */
+enum { PAGES_AT_OPEN = 2048, MS_AT_OPEN = 8 };
 
 static const char *const tree_names[STORE_TREES] = { "mail", "schedule", "state", "history" };
 
@@ -103,7 +103,7 @@ static enum queue_err check_file(const struct store_config *c, char *why, size_t
 
 	if (fd < 0)
 		return errno == ENOSPC || errno == EDQUOT ? QUEUE_DISK_FULL : QUEUE_IO;
-	err = pagecheck_file(fd, PAGES_AT_OPEN, problem, sizeof problem);
+	err = pagecheck_file(fd, PAGES_AT_OPEN, MS_AT_OPEN, problem, sizeof problem);
 	close(fd);
 	if (err != QUEUE_OK)
 		snprintf(why, why_size, "%s %s", c->path, problem);
