@@ -32,8 +32,9 @@ struct flow_seat {
 	struct lane *lane;
 	struct flow *flow;
 	uint32_t weight;
-	int64_t credit; /* share.h */
-	bool is_full;   /* its turn passed it over, because it could not take a message for too long */
+	uint64_t served; /* when it last had a turn, by the lane's count; 0: never */
+	int64_t credit;  /* share.h */
+	bool is_full;    /* its turn passed it over, because it could not take a message for too long */
 };
 
 struct flow {

@@ -85,7 +85,9 @@ struct lane {
 	int64_t plain_boot_ms; /* when pipelining is tried again; 0: not decided */
 	uint64_t secret_mark;  /* of the account's secret when it was refused (account_mark) */
 
-	struct list bands[LANE_BANDS]; /* flows that may have mail for it (scheduler) */
+	struct list
+		bands[LANE_BANDS]; /* flows that may have mail for it, whose turn is longest ago first (scheduler) */
+	uint64_t turns;            /* that flows had */
 
 	int64_t tried_wall_ms; /* when an attempt last came to an end, well or not; 0: never since start */
 	int64_t success_wall_ms;

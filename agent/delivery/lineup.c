@@ -4,7 +4,11 @@
 #include "delivery/share.h"
 #include "route.h"
 
-enum { UNREADABLE_MS = 5000, HELD_BATCH = 1000 /* held flows asked in one step */ };
+enum {
+	UNREADABLE_MS = 5000,
+	HELD_BATCH = 1000,  /* held flows asked in one step */
+	PLACES_PASSED = 64, /* by a flow that joins a line, at most */
+};
 
 /* ---------------------------------------------------------------- lanes and flows find each other */
 
@@ -45,13 +49,32 @@ static bool bind(struct scheduler *s, struct flow *flow)
 	return true;
 }
 
+static uint64_t served(const struct list *node)
+{
+	return LIST_ENTRY(node, struct flow_seat, node)->served;
+}
+
+/* Behind those whose turn is longer ago: a newcomer before all that had one, and nobody twice before another. */
+static void stand_in_line(struct list *line, struct flow_seat *seat)
+{
+	struct list *before = line->prev;
+
+	if (!list_is_empty(line) && served(list_first(line)) > seat->served) {
+		list_prepend(line, &seat->node);
+		return;
+	}
+	for (int i = 0; i < PLACES_PASSED && before != line && served(before) > seat->served; i++)
+		before = before->prev;
+	list_prepend(before, &seat->node);
+}
+
 static void join(struct flow *flow)
 {
 	unsigned band = flow->band < LANE_BANDS ? flow->band : LANE_BANDS - 1;
 
 	for (size_t i = 0; i < flow->seat_count; i++)
 		if (list_is_empty(&flow->seats[i].node))
-			list_append(&flow->seats[i].lane->bands[band], &flow->seats[i].node);
+			stand_in_line(&flow->seats[i].lane->bands[band], &flow->seats[i]);
 }
 
 /* False: it has none, and stands in line for them. */
@@ -383,6 +406,7 @@ void lineup_served(struct scheduler *s, struct lane *lane, struct flow *flow)
 		return;
 	list_remove(&flow->seats[seat].node);
 	list_append(&lane->bands[band], &flow->seats[seat].node);
+	flow->seats[seat].served = ++lane->turns;
 	if (seat >= flow->share_count)
 		return;
 	/* A probe costs nobody the turn. */

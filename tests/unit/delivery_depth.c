@@ -205,12 +205,236 @@ static void a_bulk_submitter_keeps_nobody_else_out(void **state)
 	rig_close(&rig);
 }
 
+/* Everything that is on disk about flows that were parked: their wake times, in the future though their mail is due. */
+static int parked(struct rig *rig)
+{
+	struct queue_timer timer = { .when_ms = rig->now.wall_ms };
+	int count = 0;
+
+	while (queue_view_timer(queue_view(rig->queue), timer, &timer) == QUEUE_OK)
+		count += timer.kind == QUEUE_TIMER_FLOW;
+	queue_view_end(rig->queue);
+	return count;
+}
+
+static void refuse_for(struct rig *rig, int64_t ms, uint8_t *tried, int many)
+{
+	struct scheduler_action action;
+	int at;
+
+	for (int64_t until_ms = rig->now.boot_ms + ms; rig->now.boot_ms < until_ms; rig_pass(rig, 50)) {
+		timers(rig, 256);
+		while (rig_step(rig, &action)) {
+			assert_int_equal(sscanf(action.lane->name, "mx:d%d.example", &at), 1);
+			assert_in_range(at, 0, many - 1);
+			tried[at]++;
+			rig_refuse(rig, action.lane, TRAFFIC_LANE, false);
+		}
+		answers(rig);
+		assert_in_range(rig->scheduler->flows.count, 0, WINDOW_FLOWS / 2 + 1);
+	}
+}
+
+static void dead_domains_give_way_and_come_back_when_their_time_has_come(void **state)
+{
+	enum { MANY = 12000 };
+	static uint8_t tried[MANY];
+	struct rig rig;
+	char name[ROUTE_LANE_SIZE];
+	int delivered = 0;
+
+	(void)state;
+	rig_open(&rig, "reconnect { first = 60s factor = 2 max = 15m }\n"
+		       "mx { tls = none connections = 4 }\n"
+		       "route \"all\" { via = {\"mx\"} }\n");
+	memset(tried, 0, sizeof tried);
+	fill(&rig, 0, MANY, "uid:1", 1);
+	refuse_for(&rig, 20 * 1000, tried, MANY);
+	for (int i = 0; i < MANY; i++)
+		if (tried[i] != 1)
+			fail_msg("domain %d was tried %d times", i, tried[i]);
+	assert_int_equal(rig.scheduler->window.shorts, 0);
+	assert_true(parked(&rig) >= MANY - WINDOW_FLOWS / 2);
+	refuse_for(&rig, 75 * 1000, tried, MANY);
+	for (int i = 0; i < MANY; i++)
+		if (tried[i] != 2)
+			fail_msg("domain %d was tried %d times after its backoff", i, tried[i]);
+	/* A word to all lanes reaches those that are parked, too. */
+	assert_true(parked(&rig) > 0);
+	assert_true(scheduler_resume(rig.scheduler, NULL, rig.now));
+	for (int idle = 0; idle < 100; rig_pass(&rig, 10)) {
+		idle++;
+		timers(&rig, 256);
+		for (int i = 0; i < 100 && deliver_one(&rig, name); i++, delivered++)
+			idle = 0;
+		answers(&rig);
+	}
+	assert_int_equal(delivered, MANY);
+	rig_close(&rig);
+}
+
+static void a_clock_that_went_back_leaves_nobody_parked_for_a_year(void **state)
+{
+	struct rig rig;
+	struct scheduler_action action;
+	struct queue_op *op;
+	int64_t year_ms = 365LL * RIG_DAY;
+
+	(void)state;
+	rig_open(&rig, CONF);
+	fill(&rig, 0, 1, "uid:1", 1);
+	op = queue_op_new(rig.queue);
+	queue_op_flow_park(op, 1, rig.now.wall_ms + year_ms + 60000);
+	queue_op_submit(op, NULL, NULL);
+	answers(&rig);
+	rig.now.wall_ms += year_ms;
+	scheduler_woke(rig.scheduler, rig.now);
+	rig_turn(&rig);
+	rig_nothing(&rig);
+	rig.now.wall_ms -= year_ms;
+	scheduler_woke(rig.scheduler, rig.now);
+	rig_nothing(&rig); /* looks for them */
+	rig_turn(&rig);
+	assert_true(rig_step(&rig, &action));
+	rig_close(&rig);
+}
+
+static const char WORK[] = "smarthost \"work\" { host = \"192.0.2.1\" port = 25 tls = none auth = none connections = 3 "
+			   "recipients_per_message = 100 rate = \"600000/min\" }\n"
+			   "route \"all\" { via = {\"work\"} }\n";
+
+static void recipients_and_messages_cost_one_look_each(void **state)
+{
+	enum { MESSAGES = 20000 };
+	struct rig rig;
+	struct lane *lane;
+	struct flow *flow;
+	int taken = 0;
+
+	(void)state;
+	rig_open(&rig, WORK);
+	rig_mail(&rig, (struct rig_mail){ .count = 1000, .submitter = "uid:7" });
+	lane = rig_connect(&rig, "work");
+	for (; rig_messages(&rig); taken++) {
+		struct load *load = rig_take(&rig, lane);
+
+		assert_int_equal(load->count, 100);
+		rig_settle(&rig, load, SETTLE_DELIVERED, "250 ok");
+	}
+	assert_int_equal(taken, 10);
+	flow = flow_table_find(&rig.scheduler->flows, 1);
+	assert_in_range(flow->reads, 1000, 1000 + 3 * 10);
+	for (int i = 0; i < MESSAGES; i++) {
+		rig_hand_in(&rig, (struct rig_mail){ .submitter = "uid:8" });
+		if (i % 1000 == 999)
+			queue_wait(rig.queue);
+	}
+	answers(&rig);
+	for (int i = 0; i < MESSAGES / 2; i++) {
+		struct load *load = rig_take(&rig, lane);
+
+		assert_non_null(load);
+		settle_rcpt(&rig.settle, load, 0, SETTLE_DELIVERED, "250 ok", "", rig.now);
+		settle_close(&rig.settle, load, rig.now);
+	}
+	flow = flow_table_find(&rig.scheduler->flows, 2);
+	print_message("%.2f entries were read for each message\n", (double)flow->reads / (MESSAGES / 2.0));
+	assert_in_range(flow->reads, MESSAGES / 2, 3 * MESSAGES / 2);
+	rig_close(&rig);
+}
+
+static void an_interactive_user_waits_for_one_turn_of_a_flood(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+	struct load *load;
+	uint64_t id;
+	int turns = 0;
+
+	(void)state;
+	rig_open(&rig, WORK);
+	for (int i = 0; i < 20000; i++) {
+		rig_hand_in(&rig, (struct rig_mail){ .submitter = "uid:1" });
+		if (i % 1000 == 999)
+			queue_wait(rig.queue);
+	}
+	answers(&rig);
+	lane = rig_connect(&rig, "work");
+	rig_settle(&rig, rig_take(&rig, lane), SETTLE_DELIVERED, "250 ok");
+	load = rig_take(&rig, lane);
+	id = rig_mail(&rig, (struct rig_mail){ .submitter = "uid:2" });
+	for (; rig_has(&rig, id); turns++) {
+		rig_settle(&rig, load, SETTLE_DELIVERED, "250 ok");
+		load = rig_take(&rig, lane);
+	}
+	assert_in_range(turns, 1, 2); /* what is under way, and its own */
+	rig_settle(&rig, load, SETTLE_DELIVERED, "250 ok");
+	rig_close(&rig);
+}
+
+static void restart(struct rig *rig, int64_t boot_ms, int64_t wall_ms)
+{
+	scheduler_stop(rig->scheduler, rig->now);
+	rig_turn(rig);
+	rig_crash(rig);
+	rig->now.boot_ms += boot_ms;
+	rig->now.wall_ms += wall_ms;
+	rig_start(rig);
+	rig_turn(rig);
+}
+
+static int send_all(struct rig *rig)
+{
+	struct lane *lane = rig_lane(rig, "work");
+	struct load *load;
+	int sent = 0;
+
+	for (; (load = rig_take(rig, lane)); sent++)
+		rig_settle(rig, load, SETTLE_DELIVERED, "250 ok");
+	return sent;
+}
+
+static void a_restart_neither_gives_nor_takes_tokens_whatever_the_clock_does(void **state)
+{
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, "smarthost \"work\" { host = \"192.0.2.1\" port = 25 tls = none auth = none rate = \"60/h\" }\n"
+		       "route \"all\" { via = {\"work\"} }\n");
+	for (int i = 0; i < 200; i++)
+		rig_mail(&rig, (struct rig_mail){ 0 });
+	assert_int_equal(send_all(&rig), 60);
+	restart(&rig, 0, 0);
+	assert_int_equal(send_all(&rig), 0); /* no second burst */
+	restart(&rig, 10 * 60 * 1000, 10 * 60 * 1000);
+	assert_int_equal(send_all(&rig), 10); /* what flowed in meanwhile */
+	rig_pass(&rig, 5 * 60 * 1000);
+	restart(&rig, 0, 0);
+	assert_int_equal(send_all(&rig), 5); /* nothing is lost */
+	restart(&rig, 1000, -2LL * RIG_DAY);
+	assert_int_equal(send_all(&rig), 0); /* set back: as if no time had passed */
+	rig_pass(&rig, 60 * 1000 + 1);
+	assert_int_equal(send_all(&rig), 1);
+	/* While it runs the clock does not count at all. */
+	rig.now.wall_ms += 100LL * RIG_DAY;
+	scheduler_woke(rig.scheduler, rig.now);
+	assert_int_equal(send_all(&rig), 0);
+	restart(&rig, 0, 0);
+	assert_int_equal(send_all(&rig), 0);
+	rig_close(&rig);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_takes_half_of_the_window_and_leaves_room_for_others),
 		cmocka_unit_test(more_flows_than_the_window_holds_are_all_delivered),
 		cmocka_unit_test(a_bulk_submitter_keeps_nobody_else_out),
+		cmocka_unit_test(dead_domains_give_way_and_come_back_when_their_time_has_come),
+		cmocka_unit_test(a_clock_that_went_back_leaves_nobody_parked_for_a_year),
+		cmocka_unit_test(recipients_and_messages_cost_one_look_each),
+		cmocka_unit_test(an_interactive_user_waits_for_one_turn_of_a_flood),
+		cmocka_unit_test(a_restart_neither_gives_nor_takes_tokens_whatever_the_clock_does),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
