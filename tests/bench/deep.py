@@ -15,13 +15,14 @@ from peers.peer import DEAD_DOMAIN, Relay
 from scenarios import Row, Scenario
 
 SIZE = 1024
+FILL_S = 150  # of patience
 CLIENTS = 100
 # Sendoff's lane to the dead host is tried every second, so that there are some attempts to count.
 SOON = "reconnect { first = 1s factor = 1 max = 1s }"
 
 
 def words(depth):
-    return f"{depth // 1_000_000}M" if depth >= 1_000_000 else f"{depth // 1000}k"
+    return f"{depth // 1_000_000}M" if depth >= 1_000_000 else f"{depth // 1000}k" if depth >= 1000 else str(depth)
 
 
 class Deep(Scenario):
@@ -33,7 +34,7 @@ class Deep(Scenario):
         rows = [("fill", f"accept on the way from empty to {n} queued", "/s", 0, True),
                 ("share", f"accept rate at {n} queued, of the empty queue's", " %", 0, True),
                 ("cpu", f"{n} queued, smart host down: processor", " %", 2, False),
-                ("writes", f"{n} queued, smart host down: disk writes a second", "", 2, False),
+                ("writes", f"{n} queued, smart host down: disk writes a second (Sendoff tries it each second)", "", 2, False),
                 ("anon", f"{n} queued: memory without mapped pages", " MB", 1, False),
                 ("list", f"{n} queued: list (a page, where there are pages)", " s", 3, False),
                 ("restart", f"{n} queued: restart to first delivery of a new message", " s", 2, False),
@@ -67,9 +68,14 @@ class Deep(Scenario):
         dead = f"sink@{DEAD_DOMAIN}"
         peer.accept(connections=CLIENTS, messages=2 * CLIENTS, size=SIZE, rcpt=dead)  # it makes ready for so many
         empty = peer.accept(connections=CLIENTS, seconds=seconds, messages=self.depth // 10, size=SIZE, rcpt=dead)
+        if not empty["messages"]:
+            raise programs.Failed("it took no message in time")
         left = self.depth - empty["messages"]
-        told = peer.accept(connections=CLIENTS, messages=left, size=SIZE, rcpt=dead, every=max(1, self.depth // 50))
+        told = peer.accept(connections=CLIENTS, messages=left, size=SIZE, rcpt=dead, every=max(1, self.depth // 50),
+                           seconds=FILL_S if self.depth < 1_000_000 else 10 * FILL_S)
         self.note("fill", told["rate"])
+        if told["messages"] < left:
+            raise programs.Failed(f"it took {told['messages']:,} of {left:,} messages in time")
         if told.get("curve"):
             self.note("curve", [[empty["messages"] + done, at] for done, at in told["curve"]])
         # As many as before: the first messages of a connection cost more than those that follow.
@@ -125,7 +131,9 @@ class Deep(Scenario):
         self.note("remove", time.monotonic() - begin)
 
 
-def all_scenarios(quick):
+def all_scenarios(quick, depth=None):
+    if depth:
+        return [Deep(depth, ("sendoff", "postfix", "opensmtpd", "exim"))]
     if quick:
         return [Deep(10_000, ("sendoff",))]
     return [Deep(10_000, ("sendoff", "postfix", "opensmtpd", "exim")), Deep(100_000, ("sendoff", "postfix")),

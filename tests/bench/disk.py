@@ -97,7 +97,7 @@ class Disk:
         source, kind = source_of(own)
         self.is_fair = is_journaled(own)
         self.device = self.counters_of(source)
-        self.words = f"{kind}, the machine's own"
+        self.words = f"{kind}, the machine's own (others' writes and flushes are counted, too)"
         if not self.is_fair:
             self.words += ", not known to have a journal: queues of one file per message look worse than they are"
 

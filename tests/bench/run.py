@@ -30,6 +30,7 @@ def parse_args():
     p.add_argument("--peers", default="", help="only these mailers, comma-separated")
     p.add_argument("--rounds", type=int)
     p.add_argument("--seconds", type=float, help="how long a scenario loads a mailer")
+    p.add_argument("--depth", type=int, help="of the deep queue, instead of the usual ones")
     p.add_argument("--own-disk", action="store_true", help="on the file system of --out, journaled or not")
     p.add_argument("--markdown", nargs="?", const="-", metavar="FILE",
                    help="measure nothing: print the table of the last run, or put it between its marks in FILE (README.md)")
@@ -82,8 +83,9 @@ def measure(scenario, kind, area, seconds):
     place = disk.Place(area)
     try:
         return scenario.measure(kind, place, seconds), None
-    except (programs.Failed, AssertionError, OSError, subprocess.SubprocessError) as error:
-        return {}, str(error).strip().split("\n")[-1][:200] or type(error).__name__
+    except Exception as error:  # whatever it was: the figures of the others are wanted
+        words = str(error).strip().split("\n")[-1][:200]
+        return {}, words if isinstance(error, programs.Failed) else f"{type(error).__name__}: {words}"
     finally:
         for error in place.close():
             say(f"  {kind.name}: {error[-200:]}")
@@ -139,7 +141,7 @@ def main():
     try:
         say(f"file system: {area.words}")
         chosen = [s for s in [*scenarios.all_scenarios(ARGS.quick), link_trips.LinkTrips(ARGS),
-                              *deep.all_scenarios(ARGS.quick)] if is_chosen(s.name, s.rows)]
+                              *deep.all_scenarios(ARGS.quick, ARGS.depth)] if is_chosen(s.name, s.rows)]
         results = report.Results(kinds, absent, area, rounds, ARGS.quick)
         if is_chosen("floors"):
             results.floors = floors.measure(area, seconds, say)
