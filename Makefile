@@ -164,9 +164,12 @@ $(BUILD)/tests/sim/sim: $(call objects,$(wildcard tests/sim/*.c)) $(call archive
 # SEEDS=1-1000: a range. SEED=n: one again, with every event.
 SEEDS ?= 1-1000
 SIM_JOBS ?= $(shell nproc)
-.PHONY: sim
+.PHONY: sim sim-planted
 sim: $(BUILD)/tests/sim/sim
 	$< $(if $(SEED),-v $(SEED),-j $(SIM_JOBS) $(SEEDS))
+# Each bug of tests/sim/planted must be found.
+sim-planted:
+	tests/sim/plant
 
 check-asan:
 	$(MAKE) MODE=asan check
@@ -238,6 +241,7 @@ lint:
 	tests/lint/format
 	tests/lint/manuals
 	tests/lint/mutate --fit
+	tests/sim/plant --fit
 	$(MAKE) all
 	$(PYTHON) tests/lint/symbols.py $(BUILD)
 format:
@@ -260,7 +264,7 @@ help:
 	@echo 'run       the agent in the foreground with its built-in defaults'
 	@echo 'check     unit tests, session scripts, corpora (ROOM=queue: one room); check-asan, check-tsan'
 	@echo 'check-e2e end-to-end tests with real programs (PYTEST=-k name)'
-	@echo 'sim       the simulation (SEEDS=1-10000: which; SEED=7: one of them, with every event)'
+	@echo 'sim       the simulation (SEEDS=1-10000: which; SEED=7: one of them, with every event); sim-planted: it finds its bugs'
 	@echo 'fuzz      every fuzz target for FUZZ_SECONDS (TARGET=name: one)'
 	@echo 'bench     the benchmark beside other mailers (QUICK=1: under three minutes; BENCH="--only relay --peers sendoff,dma")'
 	@echo 'soak      an agent under load, killed, reloaded, cut off: nothing lost, nothing growing (MINUTES=5, HOURS=1)'

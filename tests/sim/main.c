@@ -1,8 +1,8 @@
 /*
- * The simulation: sim [-v] [-t] [-j JOBS] FIRST[-LAST]
+ * The simulation: sim [-v] [-t] [-1] [-j JOBS] FIRST[-LAST]
  *
  * Each seed runs in a process of its own, so that one which ends badly ends alone. -v tells every event, -t runs each
- * seed twice and compares their events. Ends with "N passed, N failed".
+ * seed twice and compares their events, -1 ends with the first that fails. Ends with "N passed, N failed".
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,7 +16,7 @@
 struct options {
 	unsigned long long first, last;
 	int jobs;
-	bool is_told, is_twice;
+	bool is_told, is_twice, ends_early;
 };
 
 /* One seed, in a child. */
@@ -91,7 +91,7 @@ static bool end_one(struct job *jobs, int count)
 
 static int usage(void)
 {
-	fputs("sim [-v] [-t] [-j JOBS] FIRST[-LAST]\n", stderr);
+	fputs("sim [-v] [-t] [-1] [-j JOBS] FIRST[-LAST]\n", stderr);
 	return 2;
 }
 
@@ -102,10 +102,11 @@ int main(int argc, char **argv)
 	struct job jobs[64] = { 0 };
 	int running = 0, c;
 
-	while ((c = getopt(argc, argv, "vtj:")) != -1)
+	while ((c = getopt(argc, argv, "vt1j:")) != -1)
 		switch (c) {
 		case 'v': o.is_told = true; break;
 		case 't': o.is_twice = true; break;
+		case '1': o.ends_early = true; break;
 		case 'j': o.jobs = atoi(optarg); break;
 		default: return usage();
 		}
@@ -124,6 +125,8 @@ int main(int argc, char **argv)
 			}
 		*(end_one(jobs, o.jobs) ? &passed : &failed) += 1;
 		running--;
+		if (o.ends_early && failed)
+			seed = o.last + 1;
 	}
 	printf("%llu passed, %llu failed\n", passed, failed);
 	return failed || !passed;
