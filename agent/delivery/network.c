@@ -13,7 +13,7 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 		    struct chance *chance, struct moment now)
 {
 	bool is_new = !n->is_offline;
-	bool is_worse = n->is_offline && n->dns_only && !dns_only; /* literal addresses went on, until now */
+	bool is_worse = n->is_offline && n->dns_only && !dns_only;  /* literal addresses went on, until now */
 	bool is_better = n->is_offline && !n->dns_only && dns_only; /* they may go on */
 
 	n->is_probing = false;
