@@ -183,7 +183,7 @@ static void answer_reload(struct delivery *d)
 	if (!reloaded || sweep_is_active(&d->sweep))
 		return;
 	d->reloaded = NULL;
-	reloaded(d->reloaded_arg, d->sweep.messages);
+	reloaded(d->reloaded_arg, d->sweep.messages + d->settle.rerouted);
 }
 
 static void set_timer(struct delivery *d, struct moment now)
@@ -376,7 +376,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 	struct moment now = moment_of(d);
 
 	if (d->reloaded)
-		d->reloaded(d->reloaded_arg, d->sweep.messages);
+		d->reloaded(d->reloaded_arg, d->sweep.messages + d->settle.rerouted);
 	d->reloaded = done;
 	d->reloaded_arg = arg;
 	tlsrpt_configure(d->pool.tlsrpt, config);
@@ -384,6 +384,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 	scheduler_configure(d->scheduler, config, account_changed, d, now);
 	sweep_start(&d->sweep, true, now);
 	d->settle.is_rerouting = true;
+	d->settle.rerouted = 0;
 	poke(d);
 }
 

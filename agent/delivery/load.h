@@ -56,6 +56,7 @@ struct load {
 	enum queue_err error;       /* why the body could not be read */
 	const char *tls;            /* facts of the connection, or "" */
 	bool keeps_flow;            /* its route is not looked at again: one of its recipients has gone */
+	bool is_astray;             /* it was not begun: its route has left the lane */
 	bool is_kept;               /* a report that nobody could be given: to be held */
 	bool is_damaged;            /* the body is not what was accepted: to be held */
 };

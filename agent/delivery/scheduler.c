@@ -68,7 +68,7 @@ static bool is_open(const struct scheduler *s, const struct lane *lane)
 
 static bool has_room(const struct scheduler *s)
 {
-	return s->flight.count < SCHEDULER_FLIGHT_MAX;
+	return s->flight.count < SCHEDULER_FLIGHT_MAX && s->astray < SCHEDULER_ASTRAY_MAX;
 }
 
 /* Recipients of the same message that are due and next in the schedule share the transaction. */

@@ -38,6 +38,7 @@ enum {
 	SCHEDULER_REST_MS = 10 * 1000,   /* a flow without due mail is kept in memory for so long */
 	SCHEDULER_BUCKET_MS = 10 * 1000, /* token buckets are stored at most this often */
 	SCHEDULER_SUSPECTS = 64,
+	SCHEDULER_ASTRAY_MAX = 64, /* messages on their way into the flow of another route, all together */
 };
 
 struct scheduler {
@@ -66,6 +67,7 @@ struct scheduler {
 	int64_t fill_boot_ms; /* those that were turned away are looked for not before */
 	size_t room_in_vain;  /* MX lanes that were looked at since one gave way */
 	struct flight flight;
+	unsigned astray; /* picked for a lane that their route has left, and not yet in the flow of the new one */
 	int64_t rested_wall_ms; /* the first wake time of flows put to rest: for the calendar, which resets it */
 	int64_t horizon_ms;     /* the longest wait that a message's backoff can give */
 	int64_t write_boot_ms;  /* lanes are written not before */

@@ -112,6 +112,8 @@ bool settle_is_astray(const struct settle *s, const struct load *load)
 void settle_astray(struct settle *s, struct load *load, struct moment now)
 {
 	lane_give_token(load->job->lane);
+	load->is_astray = true;
+	s->scheduler->astray++;
 	settle_close(s, load, now);
 }
 
@@ -282,6 +284,12 @@ static void submit(struct settle *s, struct load *load);
 /* Where it could not be put into another flow it is due in the old one as before. */
 static void hand_back(struct settle *s, struct load *load, bool has_moved_rcpts)
 {
+	bool any = false;
+
+	for (size_t i = 0; i < load->count; i++)
+		any |= load->rcpts[i].is_moving;
+	s->rerouted += any && has_moved_rcpts;
+	s->scheduler->astray -= load->is_astray;
 	for (size_t i = 0; i < load->count; i++)
 		if (load->rcpts[i].is_moving && !has_moved_rcpts)
 			scheduler_return(s->scheduler, load->job, i, s->now);

@@ -25,6 +25,7 @@ struct settle {
 	int64_t retry_boot_ms;       /* when the failed ones are tried again; INT64_MAX: none */
 	uint64_t seed;
 	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
+	uint64_t rerouted; /* messages that changed their flow untried, since is_rerouting was set */
 	bool is_rerouting; /* the routes changed, and not all that waits is in the flow of its new one yet */
 	struct moment now;
 };

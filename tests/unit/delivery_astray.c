@@ -116,6 +116,33 @@ static void nothing_is_astray_when_the_sweep_is_over(void **state)
 	rig_settle(rig, load, SETTLE_DELIVERED, "250 ok");
 }
 
+static void only_so_many_go_astray_at_a_time(void **state)
+{
+	struct rig *rig = *state;
+	struct load *load;
+	struct lane *lane;
+	int count = 0;
+
+	for (int i = 0; i < 2 * SCHEDULER_ASTRAY_MAX; i++)
+		rig_mail(rig, MAIL);
+	lane = rig_connect(rig, "old");
+	lane->bucket.tokens = 1000;
+	use(rig, AFTER);
+	for (; (load = rig_take(rig, lane)); count++)
+		settle_astray(&rig->settle, load, rig->now);
+	assert_int_equal(count, SCHEDULER_ASTRAY_MAX);
+	rig_nothing(rig); /* the lane waits for room */
+	committed(rig);
+	assert_int_equal(rig->scheduler->astray, 0);
+	assert_int_equal(rig->settle.rerouted, SCHEDULER_ASTRAY_MAX);
+	lane->bucket.tokens = 1000;
+	load = rig_take(rig, lane);
+	assert_non_null(load);
+	settle_astray(&rig->settle, load, rig->now);
+	rig_turn(rig);
+	assert_int_equal(rig->sweep.messages + rig->settle.rerouted, 2 * SCHEDULER_ASTRAY_MAX);
+}
+
 static void only_recipients_whose_route_changed_go_another_way(void **state)
 {
 	struct rig *rig = *state;
@@ -216,6 +243,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_comes_back_untried_follows_its_new_route),
 		TEST(a_lane_gives_back_what_the_new_routes_do_not_give_it),
+		TEST(only_so_many_go_astray_at_a_time),
 		TEST(nothing_is_astray_when_the_sweep_is_over),
 		TEST(only_recipients_whose_route_changed_go_another_way),
 		TEST(a_disk_that_fails_loses_none_that_changes_its_route),
