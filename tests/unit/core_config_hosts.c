@@ -654,6 +654,28 @@ static void targets_fit_into_the_queue(void **state)
 	}
 }
 
+static void the_name_of_a_condition_fits_into_the_queue_with_the_ways(void **state)
+{
+	struct fixture *f = *state;
+	char text[8192];
+
+	for (int with_when = 0; with_when < 2; with_when++) {
+		struct config *c;
+
+		text[0] = '\0';
+		for (int i = 0; i < 11; i++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text),
+				 "smarthost s%02d%.60s { host = \"h.example\" }\n", i, A63);
+		snprintf(text + strlen(text), sizeof(text) - strlen(text), "route %.63s { via = {mx", A63);
+		for (int i = 0; i < 11; i++)
+			snprintf(text + strlen(text), sizeof(text) - strlen(text), ", s%02d%.60s", i, A63);
+		strcat(text, with_when ? "} when = \"online\" }\n" : "} }\n");
+		c = load(f, text);
+		assert_int_equal(c == NULL, with_when);
+		config_unref(c);
+	}
+}
+
 static void a_resolver_on_this_machine_is_believed(void **state)
 {
 	static const char *const near[] = { "127.0.0.1:53", "[::1]:53" }, *const far[] = { "127.0.0.1:53",
@@ -688,6 +710,7 @@ int main(void)
 		TEST(dane_of_a_domain_takes_no_other_proof_from_mx),
 		TEST(proxies_are_read_as_they_are_written),
 		TEST(targets_fit_into_the_queue),
+		TEST(the_name_of_a_condition_fits_into_the_queue_with_the_ways),
 		TEST(a_resolver_on_this_machine_is_believed),
 	};
 

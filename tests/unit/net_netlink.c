@@ -301,6 +301,10 @@ static void what_is_beyond_the_bounds_is_not_seen(void **state)
 	}
 	assert_int_equal(reading.facts.interface_count, NETFACTS_INTERFACES);
 	assert_int_equal(reading.facts.gateway_count, NETFACTS_GATEWAYS);
+	for (uint32_t i = 0; i < 2 * NETFACTS_INTERFACES; i++)
+		netfacts_add_interface(&reading.facts,
+				       &(struct netfacts_interface){ .index = 1000 + i, .name = "more" });
+	assert_int_equal(reading.facts.interface_count, NETFACTS_INTERFACES);
 }
 
 /* ---------------------------------------------------------------- facts */
