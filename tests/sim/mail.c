@@ -38,6 +38,9 @@ void mail_submit(struct sim *sim, const struct mail *mail)
 {
 	size_t number = mail_add(sim, mail);
 
+	if (mail->hold_ms)
+		sim->mails[number].hold_until_ms = sim->now.wall_ms + mail->hold_ms;
+
 	sim_log(sim, "mail %zu from %s (%s) to %zu at %s", number, mail->submitter, mail->sender, mail->count,
 		mail->domain);
 	agent_submit(sim, number);

@@ -37,6 +37,7 @@ struct mail {
 	uint8_t band, notify;
 	size_t count;
 	int64_t lifetime_ms, warn_ms, hold_ms;
+	int64_t hold_until_ms; /* wall clock; 0: not held */
 	int64_t accepted_boot_ms;
 	struct mail_fate fates[MAIL_RCPTS];
 };

@@ -1,5 +1,7 @@
 #include "tests/sim/mirror.h"
 
+#include <stdlib.h>
+
 #include "tests/sim/sim.h"
 
 enum {
@@ -57,7 +59,7 @@ static void check_lane_wait(struct sim *sim, struct host *host, const struct lan
 static void forget(struct mirror *m)
 {
 	m->is_well = true;
-	m->is_parked = m->is_account = m->is_unsure = false;
+	m->is_parked = m->is_account = m->is_unsure = m->may_be_forgotten = false;
 	m->failures = 0;
 	m->retry_ms = 0;
 }
@@ -296,6 +298,7 @@ void mirror_jumped(struct sim *sim, int64_t by_ms)
 		if (!host_is_mx(host))
 			continue;
 		host->mirror.is_unsure = true;
+		host->mirror.may_be_forgotten |= llabs(by_ms) > SIM_DAY;
 		if (by_ms > 0 && host->mirror.has_bucket)
 			host->mirror.tokens = 1e9; /* its bucket may be read from disk at any time */
 	}
@@ -386,7 +389,7 @@ void mirror_compare(struct sim *sim)
 		if (!lane)
 			continue;
 		if (lane->domain && !m->is_well && lane->trouble == TRAFFIC_WELL &&
-		    sim->now.boot_ms > m->failed_ms + FORGET_MS)
+		    (m->may_be_forgotten || sim->now.boot_ms > m->failed_ms + FORGET_MS))
 			forget(m);
 		if (m->is_unsure && !m->is_well)
 			take_over_wait(sim, host, lane);

@@ -142,6 +142,17 @@ static void repair(struct sim *sim)
 	agent_poke(sim);
 }
 
+/* What senders want to have held until then is held, also where the clock was put back a week. */
+static int64_t longest_hold(const struct sim *sim)
+{
+	int64_t most_ms = 0;
+
+	for (size_t i = 0; i < sim->mail_count; i++)
+		if (sim->mails[i].hold_until_ms - sim->now.wall_ms > most_ms)
+			most_ms = sim->mails[i].hold_until_ms - sim->now.wall_ms;
+	return most_ms;
+}
+
 static void week(struct sim *sim)
 {
 	sim->agent.flush_most_ms = sim_once_in(sim, 3) ? 0 : 1 + (int64_t)sim_roll(sim, 50);
@@ -161,7 +172,7 @@ static void week(struct sim *sim)
 			sim->now.boot_ms + (int64_t)sim_roll(sim, sim_once_in(sim, 10) ? 6 * SIM_HOUR : SIM_MINUTE));
 	}
 	repair(sim);
-	sim_run(sim, sim->now.boot_ms + 8 * SIM_DAY);
+	sim_run(sim, sim->now.boot_ms + longest_hold(sim) + 8 * SIM_DAY);
 	props_ends(sim);
 }
 
