@@ -29,7 +29,7 @@ bool network_failed(struct network *n, bool dns_only, const char *text, const st
 	n->retry_boot_ms = now.boot_ms + backoff_ms(backoff, n->failures, chance);
 	n->look_boot_ms = 0;
 	snprintf(n->text, sizeof n->text, "%s", text);
-	return is_new || is_better;
+	return is_new || is_worse || is_better;
 }
 
 bool network_worked(struct network *n, struct moment now)

@@ -5,6 +5,7 @@
 
 static const char TWO[] = "smarthost \"named\" { host = \"a.example\" port = 25 tls = none auth = none }\n"
 			  "smarthost \"literal\" { host = \"192.0.2.2\" port = 25 tls = none auth = none }\n"
+			  "smarthost \"local\" { host = \"127.0.0.1\" port = 26 tls = none auth = none }\n"
 			  "mx { tls = none }\n"
 			  "route \"l\" { to = {\"*@l.example\"} via = {\"literal\"} }\n"
 			  "route \"o\" { to = {\"*@o.example\"} via = {\"mx\"} }\n"
@@ -45,7 +46,7 @@ static void a_flow_is_not_forgotten_while_its_only_mail_is_on_its_way(void **sta
 	pass_until_due(&rig, id);
 	lane = rig_connect(&rig, "named");
 	load = rig_take(&rig, lane);
-	assert_null(rig_take(&rig, lane)); /* which leaves the flow with nothing to do */
+	assert_null(rig_take(&rig, lane));                /* which leaves the flow with nothing to do */
 	nothing_until(&rig, rig.now.boot_ms + 60 * 1000); /* a slow server */
 	rig_settle(&rig, load, SETTLE_TEMPORARY, "450 4.2.0 later");
 	scheduler_gone(rig.scheduler, lane, true, rig.now);
@@ -78,6 +79,30 @@ static void once_only_the_resolver_is_silent_literal_addresses_are_used_at_once(
 		    lane == rig_lane(&rig, "literal"));
 	scheduler_gone(rig.scheduler, lane, false, rig.now);
 	rig_connect(&rig, "literal");
+	rig_close(&rig);
+}
+
+static void once_literal_addresses_fail_too_a_local_lane_behind_them_is_used_at_once(void **state)
+{
+	struct scheduler_action action;
+	struct rig rig;
+	struct lane *named, *literal;
+
+	(void)state;
+	rig_open(&rig, TWO);
+	rig_mail(&rig, (struct rig_mail){ .target = "named" });
+	assert_true(rig_step(&rig, &action));
+	named = action.lane;
+	scheduler_offline(rig.scheduler, named, true, "no resolver answers", rig.now);
+	scheduler_gone(rig.scheduler, named, false, rig.now);
+	rig_mail(&rig, (struct rig_mail){ .target = "literal,mx:x.example,local", .rcpt = "x@l.example" });
+	assert_true(rig_step(&rig, &action));
+	literal = action.lane;
+	assert_string_equal(literal->name, "literal");
+	rig_nothing(&rig);
+	assert_true(scheduler_offline(rig.scheduler, literal, false, "network is unreachable", rig.now));
+	scheduler_gone(rig.scheduler, literal, false, rig.now);
+	rig_connect(&rig, "local");
 	rig_close(&rig);
 }
 
@@ -166,6 +191,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_flow_is_not_forgotten_while_its_only_mail_is_on_its_way),
 		cmocka_unit_test(once_only_the_resolver_is_silent_literal_addresses_are_used_at_once),
+		cmocka_unit_test(once_literal_addresses_fail_too_a_local_lane_behind_them_is_used_at_once),
 		cmocka_unit_test(a_probe_that_has_trouble_of_its_own_lets_others_look),
 		cmocka_unit_test(a_clock_put_back_makes_no_lane_wait_longer_than_its_longest_wait),
 		cmocka_unit_test(upkeep_is_not_due_while_the_disk_still_works_for_it),
