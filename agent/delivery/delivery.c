@@ -234,6 +234,7 @@ static void turn(struct loop_task *task)
 		if (sweep_step(&d->sweep, now))
 			poke(d); /* where it changed nothing no answer will come */
 		d->settle.is_rerouting = sweep_is_rerouting(&d->sweep);
+		d->settle.swept = sweep_reached(&d->sweep);
 		upkeep_step(&d->upkeep, finished(d), now);
 		tidy_step(&d->tidy, now);
 	}
@@ -384,7 +385,7 @@ void delivery_reload(struct delivery *d, struct config *config, void (*done)(voi
 	scheduler_configure(d->scheduler, config, account_changed, d, now);
 	sweep_start(&d->sweep, true, now);
 	d->settle.is_rerouting = true;
-	d->settle.rerouted = 0;
+	d->settle.rerouted = d->settle.swept = 0;
 	poke(d);
 }
 

@@ -57,6 +57,7 @@ struct load {
 	const char *tls;            /* facts of the connection, or "" */
 	bool keeps_flow;            /* its route is not looked at again: one of its recipients has gone */
 	bool is_astray;             /* it was not begun: its route has left the lane */
+	bool is_counted;            /* a sweep, which was there at the same time, counts it */
 	bool is_kept;               /* a report that nobody could be given: to be held */
 	bool is_damaged;            /* the body is not what was accepted: to be held */
 };

@@ -113,6 +113,7 @@ void settle_astray(struct settle *s, struct load *load, struct moment now)
 {
 	lane_give_token(load->job->lane);
 	load->is_astray = true;
+	load->is_counted = load->job->id <= s->swept;
 	s->scheduler->astray++;
 	settle_close(s, load, now);
 }
@@ -288,7 +289,7 @@ static void hand_back(struct settle *s, struct load *load, bool has_moved_rcpts)
 
 	for (size_t i = 0; i < load->count; i++)
 		any |= load->rcpts[i].is_moving;
-	s->rerouted += any && has_moved_rcpts;
+	s->rerouted += any && has_moved_rcpts && !load->is_counted;
 	s->scheduler->astray -= load->is_astray;
 	for (size_t i = 0; i < load->count; i++)
 		if (load->rcpts[i].is_moving && !has_moved_rcpts)

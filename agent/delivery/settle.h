@@ -25,7 +25,9 @@ struct settle {
 	int64_t retry_boot_ms;       /* when the failed ones are tried again; INT64_MAX: none */
 	uint64_t seed;
 	uint64_t delivered, deferred, bounced, doubtful; /* recipients since start */
-	uint64_t rerouted; /* messages that changed their flow untried, since is_rerouting was set */
+	uint64_t rerouted; /* messages that changed their flow untried, since is_rerouting was set, and that the sweep
+			    * does not count */
+	uint64_t swept;    /* it has counted up to this message */
 	bool is_rerouting; /* the routes changed, and not all that waits is in the flow of its new one yet */
 	struct moment now;
 };

@@ -270,3 +270,8 @@ bool sweep_is_rerouting(const struct sweep *s)
 {
 	return s->is_active && s->with_routes;
 }
+
+uint64_t sweep_reached(const struct sweep *s)
+{
+	return s->is_begun ? s->id : 0;
+}

@@ -47,5 +47,7 @@ int64_t sweep_deadline(const struct sweep *s);
 bool sweep_is_active(const struct sweep *s);
 /* Under way, and for new routes. */
 bool sweep_is_rerouting(const struct sweep *s);
+/* The last message that it has dealt with, or is dealing with; 0: none yet. */
+uint64_t sweep_reached(const struct sweep *s);
 
 #endif

@@ -116,6 +116,30 @@ static void nothing_is_astray_when_the_sweep_is_over(void **state)
 	rig_settle(rig, load, SETTLE_DELIVERED, "250 ok");
 }
 
+static void what_a_sweep_moves_as_well_is_counted_once(void **state)
+{
+	struct rig *rig = *state;
+	struct load *load;
+	struct lane *lane;
+
+	for (int i = 0; i < 3; i++)
+		rig_mail(rig, MAIL);
+	lane = rig_connect(rig, "old");
+	use(rig, AFTER);
+	sweep_step(&rig->sweep, rig->now); /* forgets the old routes */
+	committed(rig);
+	pthread_mutex_lock(&rig->disk);
+	sweep_step(&rig->sweep, rig->now);
+	rig->settle.swept = sweep_reached(&rig->sweep);
+	load = rig_take(rig, lane); /* what the sweep is just writing */
+	assert_true(settle_is_astray(&rig->settle, load));
+	settle_astray(&rig->settle, load, rig->now);
+	pthread_mutex_unlock(&rig->disk);
+	rig_turn(rig);
+	assert_false(sweep_is_active(&rig->sweep));
+	assert_int_equal(rig->sweep.messages + rig->settle.rerouted, 3);
+}
+
 static void only_so_many_go_astray_at_a_time(void **state)
 {
 	struct rig *rig = *state;
@@ -243,6 +267,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(what_comes_back_untried_follows_its_new_route),
 		TEST(a_lane_gives_back_what_the_new_routes_do_not_give_it),
+		TEST(what_a_sweep_moves_as_well_is_counted_once),
 		TEST(only_so_many_go_astray_at_a_time),
 		TEST(nothing_is_astray_when_the_sweep_is_over),
 		TEST(only_recipients_whose_route_changed_go_another_way),
