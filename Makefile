@@ -79,8 +79,8 @@ libs_core := -lconfuse -lseccomp
 libs_submission :=
 libs_delivery :=
 libs_control := -ljansson
-# libcurl stays out of programs that do not serve as helper: --as-needed sees to it.
-libs_helper := -lcrypt -lcurl
+# libcurl is loaded by the process that sends a request, and by no other.
+libs_helper := -lcrypt -ldl
 libs_tools := -ljansson -lncurses -ltinfo
 
 objects = $(patsubst %.c,$(BUILD)/%.o,$(1))

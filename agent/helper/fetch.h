@@ -1,5 +1,5 @@
 /*
- * fetch - HTTPS requests (libcurl), each in a process of its own: what a server makes of libcurl stays in there, and
+ * fetch - HTTPS requests (libcurl, fetch_work.h), each in a process of its own: what a server makes of libcurl stays in there, and
  *         whatever hangs ends with it.
  *
  * HTTPS only, TLS 1.2 or later, certificate and host always proven; no redirects, no proxies, no cookies, no passwords,
@@ -7,7 +7,7 @@
  * Owns:    the processes, and copies of the requests.
  * Promise: a few at once, others wait, and beyond those it fails at once. `done` never runs from inside fetch_start();
  *          after fetch_cancel() it never runs.
- * Threads: the loop's. Only fetch.c includes <curl/curl.h>.
+ * Threads: the loop's.
  */
 #ifndef FETCH_H
 #define FETCH_H

@@ -39,7 +39,7 @@ HOMES = {
     r"gsasl\.h": [r"agent/smtp/sasl(_\w+)?\.c"],
     # TLS reports are JSON by their RFC, as other reports are header fields: their engine writes it.
     r"jansson\.h": [r"agent/control/\w+\.[ch]", r"tools/\w+\.[ch]", r"agent/message/tlsreport\.c"],
-    r"curl/.*": [r"agent/helper/fetch\.c"],
+    r"curl/.*|dlfcn\.h": [r"agent/helper/fetch_work\.c"],
     r"seccomp\.h|linux/(landlock|seccomp|filter|audit)\.h": [r"agent/sandbox(_\w+)?\.[ch]"],
     r"idn2\.h": [r"agent/smtp/address\.c"],
     r"crypt\.h": [r"agent/helper/check\.c"],

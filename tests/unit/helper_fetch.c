@@ -22,6 +22,7 @@
 
 #include "base/buf.h"
 #include "base/mem.h"
+#include "helper/fetch_work.h"
 #include "helper/helper.h"
 #include "helper/serve.h"
 #include "tests/unit/support/pump.h"
@@ -384,6 +385,37 @@ static void what_cannot_be_asked_fails_and_says_why(void **state)
 	listener = socket(AF_INET, SOCK_STREAM, 0); /* for the teardown */
 }
 
+static void a_machine_without_libcurl_is_told_so(void **state)
+{
+	static const char *const none[] = { "libnosuch-curl.so.4", "libnosuch.so.4", NULL };
+	static const char *const other[] = { "libnosuch-curl.so.4", "libc.so.6", NULL };
+	struct buf why;
+
+	(void)state;
+	buf_init(&why, 1024);
+	assert_false(fetch_work_load(none, &why));
+	assert_non_null(strstr(buf_cstr(&why), "cannot be loaded: libnosuch-curl.so.4"));
+	buf_clear(&why);
+	assert_false(fetch_work_load(other, &why));
+	assert_non_null(strstr(buf_cstr(&why), "too old: it has no curl_"));
+	buf_fini(&why);
+}
+
+/* Whether this process, in whose place the idle helper stands, has it. */
+static void libcurl_is_nowhere_but_in_the_process_of_a_request(void **state)
+{
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "re");
+	bool is_there = false;
+
+	(void)state;
+	assert_non_null(maps);
+	while (fgets(line, sizeof line, maps))
+		is_there = is_there || strstr(line, "libcurl");
+	fclose(maps);
+	assert_false(is_there);
+}
+
 static void many_are_sent_at_once_and_too_many_are_refused_softly(void **state)
 {
 	unsigned good = 0;
@@ -430,6 +462,8 @@ int main(int argc, char **argv)
 		TEST(what_takes_too_long_ends),
 		TEST(what_cannot_be_asked_fails_and_says_why),
 		TEST(many_are_sent_at_once_and_too_many_are_refused_softly),
+		TEST(libcurl_is_nowhere_but_in_the_process_of_a_request),
+		TEST(a_machine_without_libcurl_is_told_so),
 		TEST(after_cancel_nothing_is_told_and_others_go_on),
 	};
 	int failed;
