@@ -262,6 +262,44 @@ static void a_failure_in_a_group_costs_at_most_one_operation(void **state)
 	free(w);
 }
 
+static _Atomic int commits_to_fail;
+
+static bool fail_commits(void *arg, const char *what)
+{
+	(void)arg;
+	return strcmp(what, "commit") == 0 && commits_to_fail > 0 && commits_to_fail-- > 0;
+}
+
+/* Neither straight nor with children: then each has a commit of its own. */
+static void a_group_that_fails_twice_is_written_one_by_one(void **state)
+{
+	enum { COUNT = 5 };
+	struct kit k, answers[COUNT] = { 0 };
+	uint64_t before;
+
+	(void)state;
+	kit_init(&k);
+	k.config.fail = fail_commits;
+	assert_int_equal(kit_open(&k), QUEUE_OK);
+	assert_int_equal(kit_accept_one(&k, MS, model_target(0), 10), QUEUE_OK); /* the start's sweep is over */
+	before = kit_stats(&k).commits;
+	for (int i = 0; i < COUNT; i++) {
+		struct queue_op *op = queue_op_new(k.q);
+		char name[16];
+
+		snprintf(name, sizeof name, "value%d", i);
+		queue_op_state(op, name, (struct queue_bytes){ "x", 1 });
+		queue_op_patience(op, 60000);
+		queue_op_submit(op, kit_done, &answers[i]);
+	}
+	commits_to_fail = 2;
+	queue_wait(k.q);
+	for (int i = 0; i < COUNT; i++)
+		assert_int_equal(answers[i].err, QUEUE_OK);
+	assert_int_equal(kit_stats(&k).commits, before + COUNT);
+	kit_fini(&k);
+}
+
 static void a_failure_while_opening_is_told_and_harms_nothing(void **state)
 {
 	struct world *w = calloc(1, sizeof *w);
@@ -301,6 +339,7 @@ int main(void)
 		cmocka_unit_test(a_failure_while_removing_leaves_it),
 		cmocka_unit_test(a_failure_while_moving_leaves_it_in_its_flow),
 		cmocka_unit_test(a_failure_in_a_group_costs_at_most_one_operation),
+		cmocka_unit_test(a_group_that_fails_twice_is_written_one_by_one),
 		cmocka_unit_test(a_failure_while_opening_is_told_and_harms_nothing),
 	};
 
