@@ -86,6 +86,22 @@ static void a_line_takes_half_of_the_window_and_leaves_room_for_others(void **st
 	assert_in_range(w.count, 0, WINDOW_FLOWS);
 }
 
+static void who_was_turned_away_earlier_is_not_forgotten(void **state)
+{
+	struct window w = { 0 };
+	unsigned line = window_line(1, "uid:1");
+
+	(void)state;
+	window_turn_away(&w, line, 5000);
+	assert_int_equal(w.lines[line].at.when_ms, 4999);
+	window_turn_away(&w, line, 9000);
+	assert_int_equal(w.lines[line].at.when_ms, 4999);
+	w.lines[line].at = (struct queue_timer){ 7000, QUEUE_TIMER_FLOW, 3 }; /* the cursor has passed it */
+	window_turn_away(&w, line, 7000);
+	assert_int_equal(w.lines[line].at.when_ms, 6999);
+	assert_int_equal(w.shorts, 1);
+}
+
 static double cpu_ms(void)
 {
 	struct timespec at;
@@ -273,6 +289,36 @@ static void dead_domains_give_way_and_come_back_when_their_time_has_come(void **
 	rig_close(&rig);
 }
 
+static void a_flow_that_is_called_while_it_is_put_to_rest_stays(void **state)
+{
+	struct rig rig;
+	struct lane *lane;
+
+	(void)state;
+	rig_open(&rig, CONF);
+	rig_mail(&rig, (struct rig_mail){ .target = "mx:a.example" });
+	lane = rig_connect(&rig, "mx:a.example");
+	rig_settle(&rig, rig_take(&rig, lane), SETTLE_DELIVERED, "250 ok");
+	assert_null(rig_take(&rig, lane));
+	rig_pass(&rig, SCHEDULER_REST_MS);
+	pthread_mutex_lock(&rig.disk);
+	rig_nothing(&rig); /* it is being put to rest, … */
+	scheduler_flow_due(rig.scheduler, 1, rig.now);
+	pthread_mutex_unlock(&rig.disk);
+	answers(&rig);
+	assert_int_equal(rig.scheduler->flows.count, 1); /* … and is needed again before that is written */
+	rig_nothing(&rig);
+	rig_pass(&rig, SCHEDULER_REST_MS);
+	rig_nothing(&rig);
+	answers(&rig);
+	assert_null(rig_take(&rig, lane));
+	rig_pass(&rig, SCHEDULER_REST_MS);
+	rig_nothing(&rig);
+	answers(&rig);
+	assert_int_equal(rig.scheduler->flows.count, 0);
+	rig_close(&rig);
+}
+
 static void a_clock_that_went_back_leaves_nobody_parked_for_a_year(void **state)
 {
 	struct rig rig;
@@ -428,9 +474,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_line_takes_half_of_the_window_and_leaves_room_for_others),
+		cmocka_unit_test(who_was_turned_away_earlier_is_not_forgotten),
 		cmocka_unit_test(more_flows_than_the_window_holds_are_all_delivered),
 		cmocka_unit_test(a_bulk_submitter_keeps_nobody_else_out),
 		cmocka_unit_test(dead_domains_give_way_and_come_back_when_their_time_has_come),
+		cmocka_unit_test(a_flow_that_is_called_while_it_is_put_to_rest_stays),
 		cmocka_unit_test(a_clock_that_went_back_leaves_nobody_parked_for_a_year),
 		cmocka_unit_test(recipients_and_messages_cost_one_look_each),
 		cmocka_unit_test(an_interactive_user_waits_for_one_turn_of_a_flood),
