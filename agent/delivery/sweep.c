@@ -185,6 +185,17 @@ static void inspect(struct sweep *s, const struct queue_envelope *envelope, cons
 	buf_fini(&target);
 }
 
+/* A report that is owed since a time that a wrong clock invented is due now. */
+static void inspect_owed(const struct sweep *s, const struct queue_envelope *envelope, const struct queue_rcpt *rcpt,
+			 struct queue_op **io_op)
+{
+	if (rcpt->last_ms <= s->now.wall_ms + FUTURE_MS)
+		return;
+	if (!*io_op)
+		*io_op = queue_op_new(s->queue);
+	queue_op_timer(*io_op, (struct queue_timer){ s->now.wall_ms, QUEUE_TIMER_REPORT, envelope->id });
+}
+
 /* The route that an identity named is no longer in the configuration: the rules decide, and somebody should know. */
 static void note_lost_route(struct sweep *s, const struct queue_envelope *envelope)
 {
@@ -209,8 +220,9 @@ static bool inspect_message(struct sweep *s, struct queue_view *view, size_t *io
 		--*io_left;
 		s->n = rcpt.n + 1;
 		/* What is in flight follows its route when it is settled. */
-		if ((rcpt.state == QUEUE_RCPT_WAITING || rcpt.state == QUEUE_RCPT_DOUBTFUL) &&
-		    !flight_find(&s->scheduler->flight, s->id, rcpt.n))
+		if (rcpt.state == QUEUE_RCPT_FAILED || rcpt.state == QUEUE_RCPT_DELIVERED)
+			inspect_owed(s, &envelope, &rcpt, io_op);
+		else if (!flight_find(&s->scheduler->flight, s->id, rcpt.n))
 			inspect(s, &envelope, &rcpt, io_op);
 	}
 	return *io_left > 0;

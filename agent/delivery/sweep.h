@@ -38,7 +38,8 @@ struct sweep {
 void sweep_init(struct sweep *s, struct queue *queue, struct scheduler *scheduler);
 /* At start: sweeps if the routes are not those the queue knows, or if mail is from the future. */
 void sweep_if_needed(struct sweep *s, struct moment now);
-/* From the oldest to the newest message. `with_routes`: into new flows; always: due times no wrong clock invented. */
+/* From the oldest to the newest message. `with_routes`: into new flows; always: due times and
+ * reports owed that no wrong clock put off. */
 void sweep_start(struct sweep *s, bool with_routes, struct moment now);
 /* One step. False: nothing to do now. Never answers from inside queue_op_submit(). */
 bool sweep_step(struct sweep *s, struct moment now);

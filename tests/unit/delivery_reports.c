@@ -66,6 +66,25 @@ static void who_would_be_flooded_gets_one_mail_for_many(void **state)
 	rig_close(&rig);
 }
 
+static void a_report_does_not_wait_for_the_time_of_a_wrong_clock(void **state)
+{
+	struct rig rig;
+	size_t with;
+
+	(void)state;
+	rig_open(&rig, ONE);
+	rig.now.wall_ms += RIG_DAY;
+	rig_mail(&rig, (struct rig_mail){ 0 });
+	rig_settle(&rig, rig_take(&rig, rig_connect(&rig, "work")), SETTLE_PERMANENT, "550 5.1.1 no such user");
+	rig.now.wall_ms -= RIG_DAY;
+	calendar_rewind(&rig.calendar);
+	sweep_start(&rig.sweep, false, rig.now);
+	rig_turn(&rig);
+	assert_int_equal(reports(&rig, "no such user", &with), 1);
+	assert_int_equal(with, 1);
+	rig_close(&rig);
+}
+
 static void a_full_digest_does_not_wait(void **state)
 {
 	struct rig rig;
@@ -333,6 +352,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_would_be_flooded_gets_one_mail_for_many),
+		cmocka_unit_test(a_report_does_not_wait_for_the_time_of_a_wrong_clock),
 		cmocka_unit_test(a_full_digest_does_not_wait),
 		cmocka_unit_test(each_sender_has_a_burst_of_its_own),
 		cmocka_unit_test(what_waits_for_a_digest_survives_a_crash),
