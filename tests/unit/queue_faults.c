@@ -285,7 +285,7 @@ static void a_group_that_fails_twice_is_written_one_by_one(void **state)
 	before = kit_stats(&k).commits;
 	for (int i = 0; i < COUNT; i++) {
 		struct queue_op *op = queue_op_new(k.q);
-		char name[16];
+		char name[24];
 
 		snprintf(name, sizeof name, "value%d", i);
 		queue_op_state(op, name, (struct queue_bytes){ "x", 1 });
