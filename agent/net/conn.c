@@ -283,15 +283,18 @@ void conn_read(struct conn *conn, bool on)
 
 bool conn_write(struct conn *conn, const void *data, size_t len)
 {
+	struct span rest;
+
 	if (conn->phase == PHASE_ENDED || conn->finishing || conn->broken)
 		return true; /* nobody will miss it: CONN_FAILED has been told or is owed */
-	if (!buf_append(&conn->out, data, len)) {
+	rest = span_from(span_of(data, len), conn_io_through(conn, span_of(data, len)));
+	if (!buf_append_span(&conn->out, rest)) {
 		conn->full = true;
 		return false;
 	}
 	if (conn_is_full(conn))
 		conn->full = true;
-	if (!conn->blocked)
+	if (rest.len && !conn->blocked)
 		loop_task_post(&conn->task);
 	return true;
 }

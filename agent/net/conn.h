@@ -2,9 +2,10 @@
  * conn - one connected stream, TCP or Unix, plain or TLS, with bounded buffers and a deadline.
  *
  * Owns:    the descriptor, the TLS session, one input and one output buffer.
- * Promise: output collects during a turn of the loop and leaves in one write at its end; the input buffer has a
- *          cap, and while it is full (or reading is off) the peer waits. The end of TLS is the end of the
- *          connection. Callbacks never come from inside conn_* calls. A callback may free its connection.
+ * Promise: output collects during a turn of the loop and leaves in one write at its end; a big piece leaves at once,
+ *          uncopied, as far as the kernel takes it. The input buffer has a cap, and while it is full (or reading is off)
+ *          the peer waits. The end of TLS is the end of the connection. Callbacks never come from inside conn_* calls. A
+ *          callback may free its connection.
  * Threads: the loop's.
  */
 #ifndef CONN_H

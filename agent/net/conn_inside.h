@@ -67,6 +67,9 @@ void conn_set_interest(struct conn *conn);
 void conn_io_receive(struct conn *conn);
 void conn_io_again(struct conn *conn); /* shows the user what is held once more */
 void conn_io_flush(struct conn *conn);
+/* How much of a piece the kernel took from where it lies: none where it is small or something waits before it. What goes
+ * wrong shows again when the rest is flushed. */
+size_t conn_io_through(struct conn *conn, struct span s);
 void conn_io_discard(struct conn *conn);
 
 /* conn_proxy.c. The same holds. */

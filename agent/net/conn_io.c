@@ -8,6 +8,7 @@
 enum {
 	KEEP_BYTES = 512,          /* an output buffer of this size is kept while idle */
 	TLS_WRITE = 16 * 1024,     /* one record */
+	THROUGH_MIN = 32 * 1024,   /* smaller pieces are better collected */
 	DISCARD_READ = 64 * 1024,  /* at once */
 	DISCARD_MAX = 1024 * 1024, /* what a peer may still send after conn_finish() before it is reset */
 };
@@ -187,6 +188,27 @@ static ssize_t push(struct conn *conn)
 	if (buf_is_empty(&conn->out) && conn->out.capacity > KEEP_BYTES)
 		buf_release(&conn->out);
 	return 0;
+}
+
+size_t conn_io_through(struct conn *conn, struct span s)
+{
+	size_t sent = 0;
+	ssize_t n = 0;
+
+	if (s.len < THROUGH_MIN || s.len > conn->config.output_max || conn->blocked ||
+	    (conn->phase != PHASE_PLAIN && conn->phase != PHASE_SECURE) || !buf_is_empty(&conn->out))
+		return 0;
+	while (sent < s.len && !conn->blocked) {
+		n = write_once(conn, span_from(s, sent));
+		if (n < 0 && n != -EAGAIN)
+			break;
+		sent += n > 0 ? (size_t)n : 0;
+		conn->blocked = n < 0 || (conn->phase != PHASE_SECURE && sent < s.len);
+	}
+	if (n < 0 && n != -EAGAIN && !conn->tls)
+		conn_set_error(conn, strerror((int)-n)); /* the next try is told less */
+	conn_set_interest(conn);
+	return sent;
 }
 
 static void finish_sending(struct conn *conn)

@@ -9,7 +9,7 @@
 #include "smtp/client_state.h"
 
 enum {
-	SEND_MAX = 64 * 1024,      /* bytes of one CLIENT_SEND; a driver's buffer holds several */
+	SEND_MAX = 96 * 1024,      /* bytes of one CLIENT_SEND: a stuffed chunk of 64 KB; a driver's buffer holds two */
 	GROUP_MIN = 32 * 1024,     /* bytes of a body that are worth a write of their own */
 	OUT_MAX = 4 * 1024 * 1024, /* more than the largest envelope and the largest encoded piece of a body together */
 	PEER_TEXT_MAX = 256,

@@ -12,7 +12,7 @@
 #include "smtp/client.h"
 #include "smtp/sasl.h"
 
-enum { SEND_MAX = 64 * 1024 };
+enum { SEND_MAX = 96 * 1024 };
 
 static const struct client_rcpt one[] = { { .address = "b@example.net" } };
 static const struct client_message small = { .sender = "a@example.com", .rcpts = one, .rcpt_count = 1 };
