@@ -35,6 +35,7 @@ void conn_open(struct sim *sim, struct lane *lane)
 
 			*conn = (struct conn){ .lane = lane,
 					       .host = host,
+					       .number = sim->attempts,
 					       .is_probe = !mirror_has_network(sim, lane),
 					       .half_ms = INT64_MAX,
 					       .at_ms = sim->now.boot_ms + host_connect_ms(sim, host) };
@@ -78,7 +79,7 @@ static bool is_used_up(const struct conn *conn)
 
 static void begin(struct sim *sim, struct conn *conn, struct load *load)
 {
-	int64_t ms = host_serve_ms(sim, conn->host);
+	int64_t ms = host_serve_ms(sim, conn->host, mail_fate_of(sim, load->rcpts[0].address));
 
 	conn->load = load;
 	conn->at_ms = sim->now.boot_ms + ms;
@@ -117,24 +118,26 @@ static void offer_ahead(struct sim *sim, struct conn *conn)
 		place(conn, CONN_AHEAD);
 }
 
-void conn_feed(struct sim *sim, struct lane *lane)
+static struct conn *oldest_at(struct sim *sim, const struct lane *lane, enum conn_place where)
 {
-	struct conn *ahead = NULL;
+	struct conn *oldest = NULL;
 
 	for (int i = 0; i < CONNS; i++) {
 		struct conn *conn = &sim->conns[i];
 
-		if (conn->lane != lane)
-			continue;
-		if (conn->place == CONN_IDLE) {
-			offer(sim, conn);
-			agent_poke(sim);
-			return;
-		}
-		if (conn->place == CONN_AHEAD && !ahead)
-			ahead = conn;
+		if (conn->lane == lane && conn->place == where && (!oldest || conn->number < oldest->number))
+			oldest = conn;
 	}
-	if (ahead)
+	return oldest;
+}
+
+void conn_feed(struct sim *sim, struct lane *lane)
+{
+	struct conn *idle = oldest_at(sim, lane, CONN_IDLE), *ahead = oldest_at(sim, lane, CONN_AHEAD);
+
+	if (idle)
+		offer(sim, idle);
+	else if (ahead)
 		offer_ahead(sim, ahead);
 	agent_poke(sim);
 }
@@ -252,6 +255,7 @@ static void answer(struct sim *sim, struct conn *conn)
 	struct load *load = conn->load;
 	bool is_taken = false;
 
+	sim_log(sim, "%s: answers about %s", conn->lane->name, load->rcpts[0].address);
 	if (scheduler_spoke(sim->agent.scheduler, conn->lane, sim->now))
 		sim_log(sim, "%s: is well again", conn->lane->name);
 	mirror_spoke(sim, conn);
@@ -327,15 +331,34 @@ static void answered(struct sim *sim, struct conn *conn)
 	fail(sim, conn, &broken);
 }
 
-bool conn_step(struct sim *sim)
+static int64_t due_ms(const struct conn *conn)
 {
-	bool any = false;
+	return moment_min(conn->at_ms, conn->half_ms);
+}
+
+/* In the order of time, then of age: what one host does must not depend on how many others there are. */
+static struct conn *first_due(struct sim *sim)
+{
+	struct conn *first = NULL;
 
 	for (int i = 0; i < CONNS; i++) {
 		struct conn *conn = &sim->conns[i];
 
-		if (!conn->lane || moment_min(conn->at_ms, conn->half_ms) > sim->now.boot_ms)
+		if (!conn->lane || due_ms(conn) > sim->now.boot_ms)
 			continue;
+		if (!first || due_ms(conn) < due_ms(first) ||
+		    (due_ms(conn) == due_ms(first) && conn->number < first->number))
+			first = conn;
+	}
+	return first;
+}
+
+bool conn_step(struct sim *sim)
+{
+	struct conn *conn;
+	bool any = false;
+
+	while ((conn = first_due(sim))) {
 		any = true;
 		if (!conn->is_ready)
 			connected(sim, conn);

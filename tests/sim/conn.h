@@ -20,6 +20,7 @@ enum conn_place { CONN_NOWHERE, CONN_IDLE, CONN_AHEAD }; /* as hop.h has them */
 struct conn {
 	struct lane *lane; /* NULL: free */
 	struct host *host;
+	uint64_t number; /* in the order they were opened */
 	enum conn_place place;
 	bool is_ready, is_retired;
 	bool is_probe;   /* opened while there was no network */

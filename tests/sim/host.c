@@ -82,9 +82,16 @@ bool host_greets(struct sim *sim, struct host *host, struct lane_failure *out, b
 	return true;
 }
 
-int64_t host_serve_ms(struct sim *sim, struct host *host)
+static uint64_t draw(struct host *host, struct mail_fate *fate, uint64_t below)
 {
-	int64_t ms = 5 + (int64_t)chance_below(&host->dice, 400);
+	struct chance *dice = fate ? &fate->lot : &host->dice;
+
+	return chance_below(dice, below);
+}
+
+int64_t host_serve_ms(struct sim *sim, struct host *host, struct mail_fate *fate)
+{
+	int64_t ms = 5 + (int64_t)draw(host, fate, 400);
 
 	return weather_of(sim, host) == HOST_TARPITS ? 100 * ms + 20 * SIM_SECOND : ms;
 }
@@ -111,7 +118,7 @@ enum host_end host_ends(struct sim *sim, struct host *host)
 
 enum host_answer host_answers(struct sim *sim, struct host *host, struct mail_fate *fate)
 {
-	uint64_t luck = chance_below(&host->dice, 100);
+	uint64_t luck = draw(host, fate, 100);
 
 	if (sim->is_calm || !fate)
 		return HOST_TAKES; /* a report that is refused would be kept for ever */

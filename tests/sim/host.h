@@ -56,7 +56,7 @@ int64_t host_connect_ms(struct sim *sim, struct host *host);
 /* What it then says. True: well, log in is done. It answered at all: *out_is_there. */
 bool host_greets(struct sim *sim, struct host *host, struct lane_failure *out, bool *out_is_there);
 /* How long a message takes. */
-int64_t host_serve_ms(struct sim *sim, struct host *host);
+int64_t host_serve_ms(struct sim *sim, struct host *host, struct mail_fate *fate);
 /* How a message ends. */
 enum host_end { HOST_ANSWERS, HOST_BREAKS_OFF, HOST_LOST_AFTER_DOT };
 enum host_end host_ends(struct sim *sim, struct host *host);

@@ -31,6 +31,11 @@ size_t mail_add(struct sim *sim, const struct mail *mail)
 		sim->mails = mem_realloc(sim->mails, sim->mail_room, sizeof *sim->mails);
 	}
 	sim->mails[sim->mail_count] = *mail;
+	for (size_t n = 0; n < mail->count; n++) {
+		struct chance lot = { sim->seed ^ (mail->key ? mail->key : sim->mail_count + 1) << 16 ^ n << 8 };
+
+		sim->mails[sim->mail_count].fates[n].lot.state = chance_next(&lot);
+	}
 	return sim->mail_count++;
 }
 

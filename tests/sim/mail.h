@@ -8,6 +8,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "delivery/chance.h"
 #include "queue/queue.h"
 
 struct sim;
@@ -15,9 +16,10 @@ struct sim;
 enum { MAIL_RCPTS = 4 };
 
 struct mail_fate {
-	uint32_t taken;  /* times that a server took it */
-	bool is_excused; /* a reply was lost, or a crash came before the commit: it may be taken again */
-	bool is_removed; /* by an operator */
+	struct chance lot; /* what servers make of it is drawn from this, so that it depends on nothing else */
+	uint32_t taken;    /* times that a server took it */
+	bool is_excused;   /* a reply was lost, or a crash came before the commit: it may be taken again */
+	bool is_removed;   /* by an operator */
 	uint32_t told_failed, told_delayed, told_relayed; /* in reports */
 	int64_t first_tried_boot_ms;                      /* 0: never; greylisting counts from it */
 	int64_t taken_boot_ms;                            /* the first time */
@@ -31,6 +33,7 @@ enum mail_state {
 };
 
 struct mail {
+	uint64_t key; /* for its recipients' lots; 0: its number */
 	enum mail_state state;
 	uint64_t id;
 	const char *sender, *submitter, *domain;

@@ -298,6 +298,7 @@ void mirror_jumped(struct sim *sim, int64_t by_ms)
 		if (!host_is_mx(host))
 			continue;
 		host->mirror.is_unsure = true;
+		host->mirror.was_put_back |= by_ms < 0;
 		host->mirror.may_be_forgotten |= llabs(by_ms) > SIM_DAY;
 		if (by_ms > 0 && host->mirror.has_bucket)
 			host->mirror.tokens = 1e9; /* its bucket may be read from disk at any time */
@@ -374,6 +375,25 @@ static void take_over_wait(struct sim *sim, struct host *host, const struct lane
 	m->retry_ms = lane->retry_boot_ms;
 }
 
+/* The clock was put back behind an operator's word to all lanes, so that what failed since looks older. */
+static bool is_overtaken(const struct sim *sim, const struct mirror *m)
+{
+	return m->is_unsure && moment_wall(sim->now, m->failed_ms) < sim->agent.scheduler->lanes.woken_wall_ms;
+}
+
+/* Likewise its failure may look younger than the word that should have ended it: then it waits what is left of its time. */
+static void recall(struct sim *sim, struct host *host, const struct lane *lane)
+{
+	struct mirror *m = &host->mirror;
+
+	m->is_well = false;
+	m->is_unsure = true;
+	m->is_parked = lane->is_parked;
+	m->is_account = lane->trouble == TRAFFIC_ACCOUNT;
+	m->failures = lane->failures;
+	take_over_wait(sim, host, lane);
+}
+
 void mirror_compare(struct sim *sim)
 {
 	const struct scheduler *s = sim->agent.scheduler;
@@ -388,6 +408,11 @@ void mirror_compare(struct sim *sim)
 
 		if (!lane)
 			continue;
+		if (lane->domain && m->is_well && lane->trouble && m->was_put_back &&
+		    lane->since_wall_ms >= s->lanes.woken_wall_ms)
+			recall(sim, host, lane);
+		if (lane->domain && !m->is_well && lane->trouble == TRAFFIC_WELL && is_overtaken(sim, m))
+			forget(m);
 		if (lane->domain && !m->is_well && lane->trouble == TRAFFIC_WELL &&
 		    (m->may_be_forgotten || sim->now.boot_ms > m->failed_ms + FORGET_MS))
 			forget(m);

@@ -28,6 +28,7 @@ struct mirror {
 	int64_t retry_ms, failed_ms; /* boot time */
 	bool is_unsure;              /* a clock jumped while nobody had it in memory: its time may have come earlier */
 	bool may_be_forgotten;       /* and so far that its record looks too old or too new to be kept (tidy.h) */
+	bool was_put_back;           /* a clock was put back since it is known */
 	bool has_bucket;
 	double tokens;
 	int64_t tokens_ms;              /* boot time when that was right */

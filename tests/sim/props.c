@@ -74,6 +74,15 @@ static size_t learn_all(struct sim *sim)
 	return count;
 }
 
+/* Mail whose lifetime is over may be given up instead of being attempted. */
+static bool is_over(struct sim *sim, uint64_t id)
+{
+	struct queue_envelope envelope;
+
+	return queue_view_envelope(queue_view(sim->agent.queue), id, &envelope) == QUEUE_OK &&
+	       envelope.expires_ms <= sim->now.wall_ms;
+}
+
 /* It has mail that is due since `grace_ms` and not being sent. */
 static bool has_due(struct sim *sim, const struct props_flow *flow, int64_t grace_ms)
 {
@@ -81,7 +90,7 @@ static bool has_due(struct sim *sim, const struct props_flow *flow, int64_t grac
 	struct queue_due due = { 0 };
 
 	while (queue_view_due(view, flow->id, due, &due) == QUEUE_OK && due.due_ms + grace_ms <= sim->now.wall_ms)
-		if (!flight_find(&sim->agent.scheduler->flight, due.id, due.n))
+		if (!flight_find(&sim->agent.scheduler->flight, due.id, due.n) && !is_over(sim, due.id))
 			return true;
 	return false;
 }
@@ -164,7 +173,8 @@ static void wait_for(struct sim *sim, struct props_flow *flow, size_t place, uin
 {
 	const struct props *props = &sim->props;
 
-	if (!goes_to(sim, flow, place) || !has_due(sim, flow, PROPS_START_MS)) {
+	if (!goes_to(sim, flow, place) || !has_due(sim, flow, PROPS_START_MS) ||
+	    sim->now.boot_ms < sim->stirred_ms + PROPS_START_MS) {
 		flow->waits[place] = false;
 		return;
 	}

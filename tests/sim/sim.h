@@ -32,6 +32,7 @@ struct sim {
 	struct chance dice; /* the story's own */
 	struct moment now;
 	uint64_t digest, events; /* of the log */
+	int64_t stirred_ms;      /* boot time when the machine last woke up, or its clock jumped */
 	bool is_online, has_dns; /* the link, the resolver */
 	bool is_calm;            /* nobody refuses, drops or puts off any more */
 	struct plan plan;

@@ -37,6 +37,7 @@ static void clock_jumps(struct sim *sim)
 		by_ms *= 100;
 	sim_log(sim, "the clock jumps by %lld s", (long long)(by_ms / 1000));
 	sim->now.wall_ms += by_ms;
+	sim->stirred_ms = sim->now.boot_ms;
 	mirror_jumped(sim, by_ms);
 }
 
@@ -48,6 +49,7 @@ static void sleeps(struct sim *sim)
 	sim_log(sim, "sleeps for %lld s", (long long)(ms / 1000));
 	sim->now.boot_ms += ms;
 	sim->now.wall_ms += ms;
+	sim->stirred_ms = sim->now.boot_ms;
 	agent_poke(sim);
 }
 
@@ -101,6 +103,7 @@ static void something_changes(struct sim *sim)
 static void restarts(struct sim *sim)
 {
 	bool is_crash = !sim_once_in(sim, 4);
+	int64_t off_ms, jump_ms;
 
 	sim_log(sim, is_crash ? "crash" : "restart");
 	sim->crashes++;
@@ -109,8 +112,12 @@ static void restarts(struct sim *sim)
 		agent_crash(sim);
 	else
 		agent_stop(sim);
-	sim->now.boot_ms += (int64_t)sim_roll(sim, SIM_HOUR);
-	sim->now.wall_ms = sim->now.wall_ms + (int64_t)sim_roll(sim, SIM_HOUR);
+	off_ms = (int64_t)sim_roll(sim, SIM_HOUR);
+	sim->now.boot_ms += off_ms;
+	sim->now.wall_ms += off_ms;
+	jump_ms = sim_once_in(sim, 4) ? (int64_t)sim_roll(sim, 2 * SIM_HOUR) - SIM_HOUR : 0;
+	sim->now.wall_ms += jump_ms;
+	mirror_jumped(sim, jump_ms);
 	props_renew(sim);
 	agent_start(sim);
 	props_restarted(sim);
@@ -228,6 +235,7 @@ static void twin(struct sim *sim, bool with_dead)
 		struct mail mail = { .submitter = sim_once_in(sim, 2) ? "uid:1" : "user:bob",
 				     .sender = "bob@example.org" };
 
+		mail.key = (uint64_t)i + 1;
 		mail.domain = domains[sim_roll(sim, 8)];
 		mail.count = 1 + (size_t)sim_roll(sim, 3);
 		mail.band = (uint8_t)sim_roll(sim, 3);
@@ -246,7 +254,7 @@ static void dead_destination(struct sim *with)
 
 	twin(with, true);
 	agent_stop(with); /* one queue at a time */
-	sim_open(without, with->seed, with->story, false);
+	sim_open(without, with->seed, with->story, with->is_told);
 	twin(without, false);
 	for (size_t k = 0; k < with->mail_count; k++) {
 		const struct mail *mail = &with->mails[k];
