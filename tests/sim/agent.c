@@ -388,6 +388,12 @@ static void turn(struct sim *sim)
 		a->timer_boot_ms = sim->now.boot_ms;
 }
 
+/* Operations that the disk has not looked at. */
+static bool has_new_work(const struct sim *sim)
+{
+	return !disk_is_flushing() && sim->agent.take_boot_ms == INT64_MAX && disk_waits(NULL);
+}
+
 void agent_turn(struct sim *sim)
 {
 	bool more = true;
@@ -398,7 +404,7 @@ void agent_turn(struct sim *sim)
 		more = disk_step(sim);
 		if (!more || sim->agent.is_poked) {
 			turn(sim);
-			more |= sim->agent.is_poked;
+			more |= sim->agent.is_poked || has_new_work(sim);
 		}
 	}
 }

@@ -250,6 +250,14 @@ static void excuse(struct sim *sim, const struct load *load, size_t i)
 		fate->is_excused = true;
 }
 
+static void refused(struct sim *sim, const struct load *load, size_t i)
+{
+	struct mail_fate *fate = mail_fate_of(sim, load->rcpts[i].address);
+
+	if (fate)
+		fate->refused_boot_ms = sim->now.boot_ms;
+}
+
 static void answer(struct sim *sim, struct conn *conn)
 {
 	struct load *load = conn->load;
@@ -259,7 +267,8 @@ static void answer(struct sim *sim, struct conn *conn)
 	if (scheduler_spoke(sim->agent.scheduler, conn->lane, sim->now))
 		sim_log(sim, "%s: is well again", conn->lane->name);
 	mirror_spoke(sim, conn);
-	for (size_t i = 0; i < load->count; i++)
+	for (size_t i = 0; i < load->count; i++) {
+		props_tries(sim, load->rcpts[i].address);
 		switch (host_answers(sim, conn->host, mail_fate_of(sim, load->rcpts[i].address))) {
 		case HOST_TAKES:
 			is_taken = true;
@@ -267,8 +276,12 @@ static void answer(struct sim *sim, struct conn *conn)
 			settle(sim, conn, i, SETTLE_DELIVERED, "250 ok");
 			break;
 		case HOST_PUTS_OFF: settle(sim, conn, i, SETTLE_TEMPORARY, "450 4.2.0 later"); break;
-		case HOST_REFUSES_IT: settle(sim, conn, i, SETTLE_PERMANENT, "550 5.1.1 no such user"); break;
+		case HOST_REFUSES_IT:
+			refused(sim, load, i);
+			settle(sim, conn, i, SETTLE_PERMANENT, "550 5.1.1 no such user");
+			break;
 		}
+	}
 	if (is_taken)
 		scheduler_delivered(sim->agent.scheduler, conn->lane, sim->now);
 }

@@ -67,7 +67,8 @@ void mail_arrives(struct sim *sim)
 		.band = sim_once_in(sim, 4) ? (uint8_t)sim_roll(sim, 4) : 1,
 		.notify = notifies[sim_roll(sim, sizeof notifies)],
 		.count = sim_once_in(sim, 2) ? 1 : 1 + (size_t)sim_roll(sim, MAIL_RCPTS),
-		.lifetime_ms = SIM_HOUR + (int64_t)sim_roll(sim, 3 * SIM_DAY),
+		.lifetime_ms = sim_once_in(sim, 8) ? 2 * SIM_SECOND + (int64_t)sim_roll(sim, SIM_MINUTE)
+						   : SIM_HOUR + (int64_t)sim_roll(sim, 3 * SIM_DAY),
 		.warn_ms = 4 * SIM_HOUR,
 		.hold_ms = sim_once_in(sim, 15) ? (int64_t)sim_roll(sim, 12 * SIM_HOUR) : 0,
 	};
@@ -109,6 +110,8 @@ static void note_told(struct sim *sim, const char *address, const char *action)
 	if (!fate)
 		return; /* a report that could not be delivered, told to nobody else than the postmaster */
 	sim_log(sim, "%.20s is told: %.7s", address, action);
+	if (strncmp(action, "failed", 6) == 0)
+		props_tells(sim, address);
 	if (strncmp(action, "failed", 6) == 0 && fate->told_failed++)
 		sim_fail(sim, PROPS_REPORTS, "its sender is told twice that %.40s failed", address);
 	if (strncmp(action, "delayed", 7) == 0 && fate->told_delayed++)

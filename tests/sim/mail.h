@@ -21,6 +21,7 @@ struct mail_fate {
 	bool is_excused;   /* a reply was lost, or a crash came before the commit: it may be taken again */
 	bool is_removed;   /* by an operator */
 	uint32_t told_failed, told_delayed, told_relayed; /* in reports */
+	int64_t refused_boot_ms;                          /* a server refused it for good; 0: none did */
 	int64_t first_tried_boot_ms;                      /* 0: never; greylisting counts from it */
 	int64_t taken_boot_ms;                            /* the first time */
 };

@@ -8,6 +8,7 @@ enum {
 	RUSH_MS = SIM_MINUTE, /* lanes are hurried by the network at most this often */
 	JITTER_MS = 2 * SIM_SECOND,
 	FORGET_MS = 2 * SIM_DAY,    /* what nobody asked about for so long is forgotten */
+	LONGEST_MS = 5 * SIM_HOUR,  /* no wait is longer */
 	STALE_MS = 15 * SIM_SECOND, /* token buckets on disk are at most so old */
 };
 
@@ -59,7 +60,7 @@ static void check_lane_wait(struct sim *sim, struct host *host, const struct lan
 static void forget(struct mirror *m)
 {
 	m->is_well = true;
-	m->is_parked = m->is_account = m->is_unsure = m->may_be_forgotten = false;
+	m->is_parked = m->is_account = m->is_unsure = false;
 	m->failures = 0;
 	m->retry_ms = 0;
 }
@@ -102,6 +103,7 @@ static void note_failure(struct sim *sim, struct conn *conn, const struct lane_f
 	m->is_parked = f->is_parked;
 	m->is_account = f->trouble == TRAFFIC_ACCOUNT;
 	m->failed_ms = sim->now.boot_ms;
+	m->failed_wall_ms = sim->now.wall_ms;
 	check_lane_wait(sim, conn->host, conn->lane, f);
 }
 
@@ -262,10 +264,10 @@ void mirror_woken(struct sim *sim, const char *lane)
 
 void mirror_paused(struct sim *sim, const char *lane)
 {
-	if (lane)
-		host_of(sim, lane)->mirror.is_paused = true;
-	else
-		sim->network.is_paused = true;
+	struct mirror *m = lane ? &host_of(sim, lane)->mirror : NULL;
+
+	*(m ? &m->is_paused : &sim->network.is_paused) = true;
+	*(m ? &m->paused_ms : &sim->network.paused_ms) = sim->now.boot_ms;
 }
 
 void mirror_resumed(struct sim *sim, const char *lane)
@@ -299,7 +301,6 @@ void mirror_jumped(struct sim *sim, int64_t by_ms)
 			continue;
 		host->mirror.is_unsure = true;
 		host->mirror.was_put_back |= by_ms < 0;
-		host->mirror.may_be_forgotten |= llabs(by_ms) > SIM_DAY;
 		if (by_ms > 0 && host->mirror.has_bucket)
 			host->mirror.tokens = 1e9; /* its bucket may be read from disk at any time */
 	}
@@ -321,6 +322,15 @@ static int64_t longest_wait(const struct sim *sim, bool is_account)
 	return is_account && throttle > max ? throttle : max;
 }
 
+/* What was there for so long is on disk, where that did not fail meanwhile. */
+static bool must_be_kept(const struct sim *sim, int64_t since_ms)
+{
+	/* Asleep, nobody writes. */
+	int64_t awake_ms = since_ms > sim->stirred_ms ? since_ms : sim->stirred_ms;
+
+	return !sim->agent.failed_commits && sim->down_ms - awake_ms > STALE_MS;
+}
+
 static void read_record(struct sim *sim, struct host *host)
 {
 	struct mirror *m = &host->mirror;
@@ -328,6 +338,11 @@ static void read_record(struct sim *sim, struct host *host)
 	bool is_known = queue_view_lane(queue_view(sim->agent.queue), host->lane, &record) == QUEUE_OK;
 	int64_t wait_ms;
 
+	if (m->is_paused && !(is_known && record.paused_by[0]) && must_be_kept(sim, m->paused_ms))
+		sim_fail(sim, PROPS_PARKED, "a restart has forgotten that %s is paused", host->lane);
+	if (!m->is_well && !m->is_unsure && !(is_known && record.trouble) && must_be_kept(sim, m->failed_ms) &&
+	    sim->now.boot_ms < m->failed_ms + FORGET_MS)
+		sim_fail(sim, PROPS_BACKOFF, "a restart has forgotten that %s is in trouble", host->lane);
 	m->is_paused = is_known && record.paused_by[0];
 	if (!is_known || !record.trouble) {
 		forget(m);
@@ -339,6 +354,7 @@ static void read_record(struct sim *sim, struct host *host)
 	m->is_parked = record.parked;
 	m->is_account = record.trouble == TRAFFIC_ACCOUNT;
 	m->failures = record.failures;
+	m->failed_wall_ms = record.since_ms;
 	m->retry_ms = sim->now.boot_ms + wait_ms;
 }
 
@@ -346,15 +362,17 @@ static void read_record(struct sim *sim, struct host *host)
 void mirror_started(struct sim *sim)
 {
 	struct queue_lane all;
-	int64_t rush_ms = sim->network.jumped_ms;
+	struct mirror_network before = sim->network;
 
-	sim->network = (struct mirror_network){ .is_offline = false };
+	sim->network = (struct mirror_network){ .paused_ms = before.paused_ms };
 	sim->network.is_paused =
 		queue_view_lane(queue_view(sim->agent.queue), "*", &all) == QUEUE_OK && all.paused_by[0];
+	if (before.is_paused && !sim->network.is_paused && must_be_kept(sim, before.paused_ms))
+		sim_fail(sim, PROPS_PARKED, "a restart has forgotten that everything is paused");
 	for (size_t i = 0; i < sim->host_count; i++) {
 		struct host *host = &sim->hosts[i];
 		read_record(sim, host);
-		host->mirror.tokens_ms -= rush_ms;
+		host->mirror.tokens_ms -= before.jumped_ms;
 		host->mirror.is_unsure = host_is_mx(host);
 	}
 	queue_view_end(sim->agent.queue);
@@ -391,6 +409,7 @@ static void recall(struct sim *sim, struct host *host, const struct lane *lane)
 	m->is_parked = lane->is_parked;
 	m->is_account = lane->trouble == TRAFFIC_ACCOUNT;
 	m->failures = lane->failures;
+	m->failed_wall_ms = lane->since_wall_ms;
 	take_over_wait(sim, host, lane);
 }
 
@@ -414,7 +433,7 @@ void mirror_compare(struct sim *sim)
 		if (lane->domain && !m->is_well && lane->trouble == TRAFFIC_WELL && is_overtaken(sim, m))
 			forget(m);
 		if (lane->domain && !m->is_well && lane->trouble == TRAFFIC_WELL &&
-		    (m->may_be_forgotten || sim->now.boot_ms > m->failed_ms + FORGET_MS))
+		    llabs(sim->now.wall_ms - m->failed_wall_ms) > FORGET_MS - LONGEST_MS)
 			forget(m);
 		if (m->is_unsure && !m->is_well)
 			take_over_wait(sim, host, lane);

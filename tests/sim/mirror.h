@@ -23,11 +23,12 @@ struct mirror {
 	uint32_t open, ready;
 	int64_t busy_ms; /* boot time when something last happened on it */
 	bool is_well, is_parked, is_paused;
+	int64_t paused_ms;           /* boot time of that word */
 	bool is_account;             /* in trouble for its account */
 	uint32_t failures;           /* in a row */
 	int64_t retry_ms, failed_ms; /* boot time */
 	bool is_unsure;              /* a clock jumped while nobody had it in memory: its time may have come earlier */
-	bool may_be_forgotten;       /* and so far that its record looks too old or too new to be kept (tidy.h) */
+	int64_t failed_wall_ms;      /* as its record says */
 	bool was_put_back;           /* a clock was put back since it is known */
 	bool has_bucket;
 	double tokens;
@@ -41,6 +42,7 @@ struct mirror_network {
 	uint32_t failures;
 	int64_t retry_ms, rush_ms; /* boot time */
 	bool is_paused;
+	int64_t paused_ms; /* boot time */
 	uint32_t probes;   /* since it was last heard of */
 	int64_t jumped_ms; /* wall clock jumps forward since start, which buckets may take for time */
 };

@@ -83,16 +83,37 @@ static bool is_over(struct sim *sim, uint64_t id)
 	       envelope.expires_ms <= sim->now.wall_ms;
 }
 
-/* It has mail that is due since `grace_ms` and not being sent. */
-static bool has_due(struct sim *sim, const struct props_flow *flow, int64_t grace_ms)
+/* Its sender wants it held. */
+static bool is_held(struct sim *sim, uint64_t id)
+{
+	struct queue_envelope envelope;
+
+	return queue_view_envelope(queue_view(sim->agent.queue), id, &envelope) == QUEUE_OK &&
+	       envelope.hold_until_ms > sim->now.wall_ms;
+}
+
+/* An entry between these times whose mail is not being sent. */
+static bool has_entry(struct sim *sim, const struct props_flow *flow, struct queue_due after, int64_t until_ms)
 {
 	struct queue_view *view = queue_view(sim->agent.queue);
-	struct queue_due due = { 0 };
+	struct queue_due due = after;
 
-	while (queue_view_due(view, flow->id, due, &due) == QUEUE_OK && due.due_ms + grace_ms <= sim->now.wall_ms)
-		if (!flight_find(&sim->agent.scheduler->flight, due.id, due.n) && !is_over(sim, due.id))
+	while (queue_view_due(view, flow->id, due, &due) == QUEUE_OK && due.due_ms <= until_ms)
+		if (!flight_find(&sim->agent.scheduler->flight, due.id, due.n) && !is_over(sim, due.id) &&
+		    !is_held(sim, due.id))
 			return true;
 	return false;
+}
+
+/* It has mail that is due since `grace_ms` and not being sent; a time beyond every backoff is one that a wrong clock has
+ * invented, and counts as well when there was time to see that. */
+static bool has_due(struct sim *sim, const struct props_flow *flow, int64_t grace_ms)
+{
+	struct queue_due invented = { .due_ms = sim->now.wall_ms + sim->agent.scheduler->horizon_ms + SIM_MINUTE };
+
+	return has_entry(sim, flow, (struct queue_due){ 0 }, sim->now.wall_ms - grace_ms) ||
+	       (!sim->was_settling && sim->now.boot_ms > sim->stirred_ms + PROPS_SWEEP_MS &&
+		sim->now.boot_ms > sim->down_ms + SIM_HOUR && has_entry(sim, flow, invented, INT64_MAX));
 }
 
 static bool takes_mail(struct sim *sim, uint32_t host)
@@ -200,6 +221,17 @@ static void served(struct props *props, uint32_t host, uint32_t flow)
 	props->taken[host].flow[props->taken[host].count++] = flow;
 }
 
+/* A lane takes mail that another before it would have taken. */
+static void passes_nobody(struct sim *sim, const struct props_flow *flow, uint32_t host)
+{
+	for (size_t place = 0; place < flow->lane_count && flow->lanes[place] != host; place++)
+		if (takes_mail(sim, flow->lanes[place]) && place + 1 < flow->lane_count)
+			for (size_t i = place + 1; i < flow->lane_count; i++)
+				if (flow->lanes[i] == host && i >= flow->shares)
+					sim_fail(sim, PROPS_OBJECTS, "%s takes mail of flow %u, though %s is well",
+						 sim->hosts[host].lane, flow->id, sim->hosts[flow->lanes[place]].lane);
+}
+
 void props_takes(struct sim *sim, struct host *host, const struct scheduler_job *job)
 {
 	uint32_t number = (uint32_t)(host - sim->hosts);
@@ -211,6 +243,7 @@ void props_takes(struct sim *sim, struct host *host, const struct scheduler_job 
 	}
 	if (!taken)
 		sim_fail(sim, PROPS_RECORDS, "mail is taken of flow %u, which the queue does not have", job->flow_id);
+	passes_nobody(sim, taken, number);
 	host->mirror.busy_ms = sim->now.boot_ms;
 	mirror_spends(sim, host, job->lane);
 	taken->idle_since_ms = INT64_MAX;
@@ -227,6 +260,27 @@ void props_takes(struct sim *sim, struct host *host, const struct scheduler_job 
 		}
 	}
 	served(&sim->props, number, job->flow_id);
+}
+
+void props_tries(struct sim *sim, const char *address)
+{
+	const struct mail_fate *fate = mail_fate_of(sim, address);
+
+	if (fate && fate->refused_boot_ms && !fate->is_excused)
+		sim_fail(sim, PROPS_TWICE, "%s was refused for good, and is tried again", address);
+}
+
+void props_tells(struct sim *sim, const char *address)
+{
+	const struct mail_fate *fate = mail_fate_of(sim, address);
+	int64_t since_ms = fate->refused_boot_ms;
+
+	/* A restart, a sleep or a bad disk begins anew. */
+	if (!since_ms || sim->stirred_ms >= since_ms || sim->down_ms >= since_ms || sim->agent.failed_commits)
+		return;
+	if (sim->now.boot_ms > since_ms + PROPS_TOLD_MS)
+		sim_fail(sim, PROPS_REPORTS, "that %s was refused is told after %lld s", address,
+			 (long long)(sim->now.boot_ms - since_ms) / 1000);
 }
 
 /* ---------------------------------------------------------------- attempts */

@@ -29,9 +29,12 @@ struct sim;
 #define PROPS_RECORDS "the queue's file is sound"
 
 enum {
-	PROPS_START_MS = 100,  /* from when a lane could take a message until it asks for it */
-	PROPS_SHARE_MS = 1000, /* as long as a lane with a weight keeps its turn, besides */
-	PROPS_OFTEN_MS = 500,  /* what costs much to look at is looked at this often */
+	PROPS_START_MS = 100,           /* from when a lane could take a message until it asks for it */
+	PROPS_SHARE_MS = 1000,          /* as long as a lane with a weight keeps its turn, besides */
+	PROPS_SWEEP_MS = 5000,          /* from a jump of the clock until due times are put right */
+	PROPS_TOLD_MS = 15 * 60 * 1000, /* from a refusal to its report: a digest's time, and siblings in flight */
+	PROPS_TURN_MS = 1000, /* one connection's next turn of a healthy host: to connect, and to take a message */
+	PROPS_OFTEN_MS = 500, /* what costs much to look at is looked at this often */
 	PROPS_FLOWS = 512,
 	PROPS_LANES = 16,
 };
@@ -63,6 +66,9 @@ void props_renew(struct sim *sim);
 /* The scheduler wants a connection; gives a job. */
 void props_connects(struct sim *sim, struct host *host, const struct lane *lane);
 void props_takes(struct sim *sim, struct host *host, const struct scheduler_job *job);
+/* A server is asked about a recipient; its sender is told that it failed. */
+void props_tries(struct sim *sim, const char *address);
+void props_tells(struct sim *sim, const char *address);
 /* The clock is about to move on by that much. */
 void props_passes(struct sim *sim, int64_t ms);
 /* All is over: the queue must be empty. */

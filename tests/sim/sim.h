@@ -32,6 +32,8 @@ struct sim {
 	struct chance dice; /* the story's own */
 	struct moment now;
 	uint64_t digest, events; /* of the log */
+	int64_t down_ms;         /* boot time when the agent last went down */
+	bool was_settling;       /* outcomes with the old clock's times were on their way to the disk when it jumped */
 	int64_t stirred_ms;      /* boot time when the machine last woke up, or its clock jumped */
 	bool is_online, has_dns; /* the link, the resolver */
 	bool is_calm;            /* nobody refuses, drops or puts off any more */
