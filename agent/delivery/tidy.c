@@ -21,11 +21,14 @@ static void written(void *arg, enum queue_err err, uint64_t id)
 }
 
 /* A time far in the future is no younger than one in the past: a wrong clock wrote it. */
+static bool is_far(int64_t at_ms, struct moment now)
+{
+	return at_ms < now.wall_ms - TIDY_AGE_MS || at_ms > now.wall_ms + TIDY_AGE_MS;
+}
+
 static bool is_old(const struct queue_lane *record, struct moment now)
 {
-	int64_t at_ms = record->retry_ms > record->since_ms ? record->retry_ms : record->since_ms;
-
-	return at_ms < now.wall_ms - TIDY_AGE_MS || at_ms > now.wall_ms + TIDY_AGE_MS;
+	return is_far(record->retry_ms, now) && is_far(record->since_ms, now);
 }
 
 static void see(struct tidy *t, const struct queue_lane *record, struct queue_op **io_op, struct moment now)

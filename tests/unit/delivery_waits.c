@@ -1,6 +1,7 @@
 /* Mail that would have waited for nothing: each of these was first seen in the simulation (tests/sim). */
 #include "delivery_rig.h"
 
+#include "delivery/tidy.h"
 #include "delivery/upkeep.h"
 
 static const char TWO[] = "smarthost \"named\" { host = \"a.example\" port = 25 tls = none auth = none }\n"
@@ -163,6 +164,34 @@ static void a_clock_put_back_makes_no_lane_wait_longer_than_its_longest_wait(voi
 	rig_close(&rig);
 }
 
+static void a_record_is_not_old_because_its_first_failure_lies_in_the_future(void **state)
+{
+	struct queue_lane record;
+	struct queue_op *op;
+	struct tidy tidy;
+	struct rig rig;
+
+	(void)state;
+	rig_open(&rig, TWO);
+	op = queue_op_new(rig.queue);
+	queue_op_lane(op, &(struct queue_lane){ .name = "mx:d.example",
+						.failures = 3,
+						.since_ms = rig.now.wall_ms +
+							    6LL * RIG_DAY, /* before the clock was put back */
+						.retry_ms = rig.now.wall_ms + RIG_HOUR,
+						.trouble = TRAFFIC_ACCOUNT,
+						.error = "too much",
+						.paused_by = "" });
+	queue_op_submit(op, NULL, NULL);
+	rig_turn(&rig);
+	tidy_init(&tidy, rig.queue, rig.scheduler, rig.now);
+	tidy_step(&tidy, rig.now);
+	rig_turn(&rig);
+	assert_int_equal(queue_view_lane(queue_view(rig.queue), "mx:d.example", &record), QUEUE_OK);
+	queue_view_end(rig.queue);
+	rig_close(&rig);
+}
+
 static void upkeep_is_not_due_while_the_disk_still_works_for_it(void **state)
 {
 	struct upkeep upkeep;
@@ -194,6 +223,7 @@ int main(void)
 		cmocka_unit_test(once_literal_addresses_fail_too_a_local_lane_behind_them_is_used_at_once),
 		cmocka_unit_test(a_probe_that_has_trouble_of_its_own_lets_others_look),
 		cmocka_unit_test(a_clock_put_back_makes_no_lane_wait_longer_than_its_longest_wait),
+		cmocka_unit_test(a_record_is_not_old_because_its_first_failure_lies_in_the_future),
 		cmocka_unit_test(upkeep_is_not_due_while_the_disk_still_works_for_it),
 	};
 
