@@ -131,6 +131,8 @@ struct traffic {
 	/* NULL: everything. Kept across restarts. An MX lane may be paused before there is mail for it. */
 	bool (*pause)(void *self, const char *lane, const char *by);
 	bool (*resume)(void *self, const char *lane);
+	/* What people said of that lane (NULL: of all) is on stable storage. */
+	bool (*is_kept)(void *self, const char *lane);
 	/* Starts a walk; NULL, with `why`, when there is no such place or too many are under way. */
 	struct traffic_walk *(*walk)(void *self, const struct traffic_walk_setup *setup, char *why, size_t why_size);
 	void (*walk_cancel)(void *self, struct traffic_walk *walk); /* not after the last step; NULL is fine */

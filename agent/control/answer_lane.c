@@ -2,8 +2,14 @@
 #include <stdio.h>
 #include <sysexits.h>
 
+#include "base/mem.h"
 #include "control/answers.h"
 #include "route.h"
+
+enum {
+	KEPT_LOOK_MS = 2,
+	KEPT_MOST_MS = 5000, /* a disk that takes longer is said to */
+};
 
 static const char *name_of(const struct client *client, char out[32])
 {
@@ -70,6 +76,45 @@ static bool is_known(const struct client *client)
 	return !name[0] || traffic->lane_named(traffic->self, name, &lane);
 }
 
+/* ---------------------------------------------------------------- answers */
+
+/* Done means that a crash does not undo it: the answer waits for the commit. */
+struct word {
+	int64_t deadline_ms; /* boot time */
+};
+
+static enum client_step give(struct client *client, bool is_known)
+{
+	struct word *word;
+
+	if (!is_known)
+		return finish(client, false);
+	client->state = word = MEM_NEW(struct word);
+	word->deadline_ms = loop_now_ms(client->room->loop) + KEPT_MOST_MS;
+	client_wake_in(client, KEPT_LOOK_MS);
+	return CLIENT_WAIT;
+}
+
+static enum client_step await(struct client *client)
+{
+	const struct traffic *traffic = client->room->traffic;
+	const struct word *word = client->state;
+	const char *lane = client->request.lane;
+
+	if (traffic->is_kept(traffic->self, lane[0] ? lane : NULL))
+		return finish(client, true);
+	if (loop_now_ms(client->room->loop) >= word->deadline_ms)
+		return client_fail(client, EX_TEMPFAIL, "not_kept",
+				   "it holds now, but could not be written to the queue yet: a restart might undo it");
+	client_wake_in(client, KEPT_LOOK_MS);
+	return CLIENT_WAIT;
+}
+
+static void stop(struct client *client)
+{
+	mem_free(client->state);
+}
+
 static enum client_step step_pause(struct client *client, int *budget)
 {
 	const struct traffic *traffic = client->room->traffic;
@@ -77,11 +122,13 @@ static enum client_step step_pause(struct client *client, int *budget)
 	char by[32];
 
 	--*budget;
+	if (client->state)
+		return await(client);
 	if (!read_domain(client))
 		return fail_domain(client);
 	if (client->request.dry_run)
 		return finish(client, is_known(client));
-	return finish(client, traffic->pause(traffic->self, lane[0] ? lane : NULL, name_of(client, by)));
+	return give(client, traffic->pause(traffic->self, lane[0] ? lane : NULL, name_of(client, by)));
 }
 
 static enum client_step step_resume(struct client *client, int *budget)
@@ -90,12 +137,18 @@ static enum client_step step_resume(struct client *client, int *budget)
 	const char *lane = client->request.lane;
 
 	--*budget;
+	if (client->state)
+		return await(client);
 	if (!read_domain(client))
 		return fail_domain(client);
 	if (client->request.dry_run)
 		return finish(client, is_known(client));
-	return finish(client, traffic->resume(traffic->self, lane[0] ? lane : NULL));
+	return give(client, traffic->resume(traffic->self, lane[0] ? lane : NULL));
 }
 
-const struct client_verb answer_lane_pause_verb = { .name = "pause", .needs = CLIENT_ADMIN, .step = step_pause };
-const struct client_verb answer_lane_resume_verb = { .name = "resume", .needs = CLIENT_ADMIN, .step = step_resume };
+const struct client_verb answer_lane_pause_verb = {
+	.name = "pause", .needs = CLIENT_ADMIN, .step = step_pause, .stop = stop
+};
+const struct client_verb answer_lane_resume_verb = {
+	.name = "resume", .needs = CLIENT_ADMIN, .step = step_resume, .stop = stop
+};

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "delivery/ledger.h"
 #include "delivery/lineup.h"
 #include "delivery/words.h"
 #include "log.h"
@@ -513,6 +514,13 @@ static bool resume_lane(void *self, const char *name)
 	return true;
 }
 
+static bool is_kept(void *self, const char *name)
+{
+	struct gate *gate = self;
+
+	return ledger_is_written(scheduler_of(gate), name);
+}
+
 static struct traffic_walk *start_walk(void *self, const struct traffic_walk_setup *setup, char *why, size_t why_size)
 {
 	struct gate *gate = self;
@@ -545,6 +553,7 @@ void gate_init(struct gate *gate, struct pool *pool, struct bounce *bounce, int6
 		.wake = wake,
 		.pause = pause_lane,
 		.resume = resume_lane,
+		.is_kept = is_kept,
 		.walk = start_walk,
 		.walk_cancel = cancel_walk,
 	};

@@ -195,6 +195,15 @@ void ledger_write(struct scheduler *s, struct moment now)
 	queue_op_submit(page->op, written, page);
 }
 
+bool ledger_is_written(const struct scheduler *s, const char *name)
+{
+	const struct lane *lane = name ? lanes_find(&s->lanes, span_str(name)) : NULL;
+
+	if (name)
+		return !lane || (list_is_empty(&lane->dirty_node) && !lane->writing);
+	return !s->is_writing && !s->is_pause_dirty && list_is_empty(&s->lanes.agenda.dirty);
+}
+
 int64_t ledger_deadline(const struct scheduler *s)
 {
 	const struct agenda *agenda = &s->lanes.agenda;

@@ -201,6 +201,29 @@ static void why_tells_that_connections_are_scarce(void **state)
 	close_bench(&b);
 }
 
+static void what_people_say_of_a_lane_is_kept_when_it_is_committed(void **state)
+{
+	static const char *const names[] = { "backup", NULL };
+	struct scheduler_action action;
+	struct bench b;
+
+	(void)state;
+	open_bench(&b);
+	for (size_t i = 0; i < 2; i++) {
+		assert_true(b.traffic->is_kept(b.traffic->self, names[i]));
+		assert_true(b.traffic->pause(b.traffic->self, names[i], "root"));
+		assert_false(b.traffic->is_kept(b.traffic->self, names[i]));
+		pthread_mutex_lock(&b.rig.disk);
+		while (scheduler_step(b.rig.scheduler, b.rig.now, &action))
+			;
+		assert_false(b.traffic->is_kept(b.traffic->self, names[i]));
+		pthread_mutex_unlock(&b.rig.disk);
+		queue_wait(b.rig.queue);
+		assert_true(b.traffic->is_kept(b.traffic->self, names[i]));
+	}
+	close_bench(&b);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -208,6 +231,7 @@ int main(void)
 		cmocka_unit_test(why_knows_lanes_that_are_not_in_memory),
 		cmocka_unit_test(status_shows_domains_in_trouble_first_and_not_all),
 		cmocka_unit_test(why_tells_that_connections_are_scarce),
+		cmocka_unit_test(what_people_say_of_a_lane_is_kept_when_it_is_committed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
