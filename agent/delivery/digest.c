@@ -24,35 +24,16 @@ void digest_fini(struct digest_set *set)
 		digest_free(LIST_ENTRY(list_first(&set->digests), struct digest, node));
 }
 
-/* Its own, or the one that was not used for the longest time: whoever is forgotten starts with a whole burst. */
-static struct digest_bucket *bucket_of(struct digest_set *set, const char *address, int64_t boot_ms)
-{
-	uint32_t hash = text_hash(span_str(address)) | 1;
-	struct digest_bucket *oldest = &set->buckets[0];
-
-	for (size_t i = 0; i < DIGEST_BUCKETS; i++) {
-		struct digest_bucket *b = &set->buckets[i];
-
-		if (b->hash == hash)
-			return b;
-		if (oldest->hash && (!b->hash || b->at_boot_ms < oldest->at_boot_ms))
-			oldest = b;
-	}
-	*oldest = (struct digest_bucket){ .hash = hash, .tokens = DIGEST_BURST, .at_boot_ms = boot_ms };
-	return oldest;
-}
-
 static bool take_token(struct digest_set *set, const char *address, int64_t boot_ms)
 {
-	struct digest_bucket *b = bucket_of(set, address, boot_ms);
+	struct digest_bucket *b = &set->buckets[text_hash(span_str(address)) % DIGEST_BUCKETS];
+	double back = (double)(boot_ms - b->at_boot_ms) / DIGEST_TOKEN_MS;
 
-	b->tokens += (double)(boot_ms - b->at_boot_ms) / DIGEST_TOKEN_MS;
-	if (b->tokens > DIGEST_BURST)
-		b->tokens = DIGEST_BURST;
+	b->spent = back < b->spent ? b->spent - back : 0;
 	b->at_boot_ms = boot_ms;
-	if (b->tokens < 1)
+	if (b->spent > DIGEST_BURST - 1)
 		return false;
-	b->tokens -= 1;
+	b->spent += 1;
 	return true;
 }
 

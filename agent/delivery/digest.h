@@ -25,7 +25,7 @@ enum {
 	DIGEST_MS = 10 * 60 * 1000,
 	DIGEST_MESSAGES = 200,
 	DIGESTS = 64,
-	DIGEST_BUCKETS = 256,
+	DIGEST_BUCKETS = 2048,
 };
 
 /* What waits for one address. */
@@ -38,9 +38,9 @@ struct digest {
 	size_t count;
 };
 
+/* Of all addresses with that hash: nobody is forgotten, however many there are; those who meet in one share a burst. */
 struct digest_bucket {
-	uint32_t hash; /* of the address; 0: free */
-	double tokens;
+	double spent; /* tokens; 0: the whole burst is there */
 	int64_t at_boot_ms;
 };
 

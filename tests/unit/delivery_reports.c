@@ -85,6 +85,32 @@ static void a_report_does_not_wait_for_the_time_of_a_wrong_clock(void **state)
 	rig_close(&rig);
 }
 
+static void many_senders_get_no_more_than_their_burst_each(void **state)
+{
+	enum { SENDERS = 1000, EACH = 2 * DIGEST_BURST };
+	struct digest_set *set = mem_calloc(1, sizeof *set);
+	struct digest *digest;
+	size_t alone = 0;
+
+	(void)state;
+	digest_init(set);
+	for (uint64_t i = 0; i < EACH; i++)
+		for (uint64_t n = 0; n < SENDERS; n++) {
+			struct queue_timer timer = { 1, QUEUE_TIMER_REPORT, 1 + i * SENDERS + n };
+			char address[32];
+
+			snprintf(address, sizeof address, "s%d@example.org", (int)n);
+			alone += digest_take(set, address, false, timer, 1000) == DIGEST_ALONE;
+		}
+	assert_true(alone <= SENDERS * DIGEST_BURST);
+	assert_true(alone >= SENDERS * DIGEST_BURST / 2); /* few share one */
+	digest_hurry(set);
+	while ((digest = digest_next(set, 1000)))
+		digest_free(digest);
+	digest_fini(set);
+	mem_free(set);
+}
+
 static void a_full_digest_does_not_wait(void **state)
 {
 	struct rig rig;
@@ -353,6 +379,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(who_would_be_flooded_gets_one_mail_for_many),
 		cmocka_unit_test(a_report_does_not_wait_for_the_time_of_a_wrong_clock),
+		cmocka_unit_test(many_senders_get_no_more_than_their_burst_each),
 		cmocka_unit_test(a_full_digest_does_not_wait),
 		cmocka_unit_test(each_sender_has_a_burst_of_its_own),
 		cmocka_unit_test(what_waits_for_a_digest_survives_a_crash),
