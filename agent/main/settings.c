@@ -1,8 +1,8 @@
 #include <stdint.h>
 #include <string.h>
 
-#include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "main/agent.h"
 
 struct config *settings_read(const char *given_file, struct buf *errors, struct buf *warnings)
@@ -23,26 +23,6 @@ void settings_log(enum log_level level, const char *event, struct buf *text)
 			log_event(level, event, LOG_TEXT("text", line));
 }
 
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
-
 static void queue_warns(void *arg, const char *text)
 {
 	(void)arg;
@@ -57,7 +37,7 @@ struct queue_config settings_queue(struct agent *agent, const struct config_queu
 		.max_message_bytes = q->max_message_bytes,
 		.min_free_disk_bytes = q->min_free_disk_bytes,
 		.history_ms = q->history_ms,
-		.hash = { hash_new, hash_update, hash_final, hash_free },
+		.hash = bodyhash_sha256,
 		.warn = queue_warns,
 		.arg = agent,
 	};

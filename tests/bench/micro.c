@@ -16,6 +16,7 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "config.h"
 #include "delivery/scheduler.h"
 #include "delivery/settle.h"
@@ -389,23 +390,6 @@ static bool wait_for_disk(void *arg, const char *what)
 	return false;
 }
 
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
-
 static void open_config(struct store *s, const char *dir)
 {
 	struct buf errors, warnings;
@@ -430,10 +414,9 @@ static void open_config(struct store *s, const char *dir)
 
 static void store_open(struct store *s, const char *dir, uint64_t count)
 {
-	struct queue_config config = { .hash = { hash_new, hash_update, hash_final, hash_free },
-				       .fail = wait_for_disk,
-				       .max_size_bytes = (uint64_t)1 << 30,
-				       .arg = s };
+	struct queue_config config = {
+		.hash = bodyhash_sha256, .fail = wait_for_disk, .max_size_bytes = (uint64_t)1 << 30, .arg = s
+	};
 	char why[256] = "";
 
 	*s = (struct store){ .ids = mem_calloc(count, sizeof *s->ids) };

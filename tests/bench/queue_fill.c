@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "queue/queue.h"
 
 enum { GROUP = 512, NAME = 64 };
@@ -41,26 +41,6 @@ static void die(const char *what, const char *why)
 {
 	fprintf(stderr, "queue_fill: %s: %s\n", what, why);
 	exit(1);
-}
-
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
 }
 
 static void parse(int argc, char **argv)
@@ -165,8 +145,7 @@ static char *make_body(size_t *out_len)
 
 int main(int argc, char **argv)
 {
-	struct queue_config config = { .max_size_bytes = (uint64_t)64 << 30,
-				       .hash = { hash_new, hash_update, hash_final, hash_free } };
+	struct queue_config config = { .max_size_bytes = (uint64_t)64 << 30, .hash = bodyhash_sha256 };
 	char why[512] = "", *body;
 	int64_t now_ms = clock_wall_ms();
 	size_t len;

@@ -8,8 +8,8 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "log.h"
 #include "submission/dropmark.h"
 #include "submission/droptake.h"
@@ -20,26 +20,6 @@ static struct session_shared shared;
 static char folder[64];
 static bool has_ended;
 static uint32_t done;
-
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
 
 static void clean_up(void)
 {
@@ -54,9 +34,7 @@ static void clean_up(void)
 static void set_up(void)
 {
 	struct buf errors, warnings;
-	struct queue_config queue = { .directory = folder,
-				      .max_message_bytes = 1024 * 1024,
-				      .hash = { hash_new, hash_update, hash_final, hash_free } };
+	struct queue_config queue = { .directory = folder, .max_message_bytes = 1024 * 1024, .hash = bodyhash_sha256 };
 	char why[300] = "";
 
 	snprintf(folder, sizeof(folder), access("/dev/shm", W_OK) == 0 ? "/dev/shm/fuzz-XXXXXX" : "/tmp/fuzz-XXXXXX");

@@ -1,4 +1,5 @@
 /* The verbs over a real queue, with a traffic that only remembers what it was told. */
+#include <limits.h>
 #include <stdarg.h>
 #include <stddef.h>
 #include <setjmp.h>
@@ -16,9 +17,9 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/crypto.h"
 #include "base/mem.h"
 #include "base/text.h"
+#include "bodyhash.h"
 #include "control/client.h"
 #include "control/control.h"
 #include "control/protocol.h"
@@ -37,6 +38,7 @@ struct room {
 	char dir[64];
 	int woken_all, woken_work, woken_home, woken_mx;
 	char paused[64], paused_by[64];
+	int looks, looks_until_kept; /* is_kept() was asked; says so from then on */
 	bool is_closed, is_sending;
 	enum traffic_gate gate; /* of what has a route and is due */
 	bool is_parked;
@@ -118,6 +120,12 @@ static bool pause_lane(void *self, const char *name, const char *by)
 	return true;
 }
 
+static bool is_kept(void *self, const char *name)
+{
+	(void)self, (void)name;
+	return here->looks++ >= here->looks_until_kept;
+}
+
 static bool resume_lane(void *self, const char *name)
 {
 	(void)self, (void)name;
@@ -164,26 +172,6 @@ static bool reload(void *arg, struct buf *text, void (*moved)(void *reply, uint6
 
 /* ---------------------------------------------------------------- the room */
 
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
-
 static void on_queue(struct loop_io *io, int events)
 {
 	(void)io, (void)events;
@@ -204,10 +192,7 @@ static void on_work(struct loop_timer *timer)
 
 static void open_queue(struct room *room)
 {
-	struct queue_config config = {
-		.directory = room->dir,
-		.hash = { .new = hash_new, .update = hash_update, .final = hash_final, .free = hash_free }
-	};
+	struct queue_config config = { .directory = room->dir, .hash = bodyhash_sha256 };
 	char error[256] = "";
 
 	strcpy(room->dir, "/tmp/sendoff-control-XXXXXX");
@@ -243,7 +228,8 @@ static int setup(void **state)
 					  .is_sending = is_sending,
 					  .wake = wake,
 					  .pause = pause_lane,
-					  .resume = resume_lane };
+					  .resume = resume_lane,
+					  .is_kept = is_kept };
 	room->reception = (struct reception){
 		.sessions = sessions, .accepted = accepted, .close = close_reception, .is_closed = is_closed
 	};
@@ -935,6 +921,29 @@ static void pausing_names_who_did_it(void **state)
 	assert_string_equal(here->paused, "");
 }
 
+static void a_pause_is_answered_when_it_is_on_disk(void **state)
+{
+	json_t *lines;
+
+	(void)state;
+	here->looks_until_kept = 3;
+	lines = ask(admin, "{\"v\":1,\"verb\":\"pause\",\"lane\":\"work\"}");
+	assert_true(json_is_true(json_object_get(row(lines, 0), "ok")));
+	assert_int_equal(here->looks, 4);
+	json_decref(lines);
+}
+
+static void a_pause_that_a_disk_does_not_take_is_not_called_done(void **state)
+{
+	json_t *lines;
+
+	(void)state;
+	here->looks_until_kept = INT_MAX;
+	lines = ask(admin, "{\"v\":1,\"verb\":\"resume\",\"lane\":\"work\"}");
+	assert_failed(lines, 75);
+	json_decref(lines);
+}
+
 static void a_domain_is_paused_under_one_name_however_it_is_typed(void **state)
 {
 	static const struct {
@@ -1553,6 +1562,8 @@ int main(void)
 		TEST(the_bytes_come_out_as_they_went_in),
 		TEST(status_counts_what_waits_for_what),
 		TEST(pausing_names_who_did_it),
+		TEST(a_pause_is_answered_when_it_is_on_disk),
+		TEST(a_pause_that_a_disk_does_not_take_is_not_called_done),
 		TEST(a_domain_is_paused_under_one_name_however_it_is_typed),
 		TEST(a_reload_says_what_is_wrong_or_how_much_moved),
 		TEST(verify_finds_nothing_in_a_sound_queue),

@@ -19,6 +19,7 @@
 #include "base/buf.h"
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "delivery/bounce.h"
 #include "delivery/calendar.h"
 #include "delivery/scheduler.h"
@@ -55,23 +56,6 @@ static inline bool rig_fails(void *arg, const char *what)
 		pthread_mutex_unlock(&rig->disk);
 	}
 	return rig->is_failing;
-}
-
-static inline void *rig_hash_new(void)
-{
-	return crypto_sha256_new();
-}
-static inline void rig_hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-static inline void rig_hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-static inline void rig_hash_free(void *h)
-{
-	crypto_sha256_free(h);
 }
 
 static inline struct config *rig_config(const struct rig *rig, const char *text)
@@ -111,7 +95,7 @@ static inline void rig_start(struct rig *rig)
 {
 	struct queue_config config = {
 		.directory = rig->config->queue.directory,
-		.hash = { rig_hash_new, rig_hash_update, rig_hash_final, rig_hash_free },
+		.hash = bodyhash_sha256,
 		.fail = rig_fails,
 		.arg = rig,
 	};

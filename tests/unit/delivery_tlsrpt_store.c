@@ -9,33 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/crypto.h"
+#include "bodyhash.h"
 #include "delivery/tlsrpt_store.h"
 
 static char folder[64];
 static struct queue *queue;
 static struct tlsrpt_store store;
 static unsigned writes;
-
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
 
 static void on_written(void *arg)
 {
@@ -45,7 +25,7 @@ static void on_written(void *arg)
 
 static int setup(void **state)
 {
-	struct queue_config config = { .directory = folder, .hash = { hash_new, hash_update, hash_final, hash_free } };
+	struct queue_config config = { .directory = folder, .hash = bodyhash_sha256 };
 	char why[256] = "";
 
 	(void)state;

@@ -250,7 +250,7 @@ static void world_queue(struct world *w)
 {
 	struct queue_config config = {
 		.directory = w->rig.config->queue.directory,
-		.hash = { rig_hash_new, rig_hash_update, rig_hash_final, rig_hash_free },
+		.hash = bodyhash_sha256,
 	};
 	char why[256];
 

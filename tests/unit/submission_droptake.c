@@ -11,7 +11,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-#include "base/crypto.h"
+#include "bodyhash.h"
 #include "log.h"
 #include "submission/dropmark.h"
 #include "submission/droptake.h"
@@ -30,26 +30,6 @@ static struct {
 	struct droptake *take;
 } result;
 
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
-
 static bool fail_commits(void *arg, const char *what)
 {
 	(void)arg;
@@ -58,10 +38,9 @@ static bool fail_commits(void *arg, const char *what)
 
 static int set_up(void **state)
 {
-	struct queue_config queue = { .directory = folder,
-				      .max_message_bytes = 1024 * 1024,
-				      .hash = { hash_new, hash_update, hash_final, hash_free },
-				      .fail = fail_commits };
+	struct queue_config queue = {
+		.directory = folder, .max_message_bytes = 1024 * 1024, .hash = bodyhash_sha256, .fail = fail_commits
+	};
 	struct buf errors, warnings;
 	char why[300] = "";
 

@@ -18,6 +18,7 @@
 #include "base/clock.h"
 #include "base/crypto.h"
 #include "base/mem.h"
+#include "bodyhash.h"
 #include "queue/queue.h"
 #include "submission/submission.h"
 
@@ -42,26 +43,6 @@ struct bench {
 	_Atomic bool fail_commits; /* asked by the writer thread */
 	bool stopped;
 };
-
-static void *hash_new(void)
-{
-	return crypto_sha256_new();
-}
-
-static void hash_update(void *h, const void *data, size_t len)
-{
-	crypto_sha256_update(h, data, len);
-}
-
-static void hash_final(void *h, uint8_t out[32])
-{
-	crypto_sha256_final(h, out);
-}
-
-static void hash_free(void *h)
-{
-	crypto_sha256_free(h);
-}
 
 static struct bench *current;
 
@@ -107,7 +88,7 @@ static int set_up(void **state)
 	struct queue_config queue = { .max_size_bytes = 64 << 20,
 				      .max_message_bytes = 1 << 20,
 				      .history_ms = HISTORY_MS,
-				      .hash = { hash_new, hash_update, hash_final, hash_free },
+				      .hash = bodyhash_sha256,
 				      .fail = disk_fails,
 				      .arg = bench };
 
