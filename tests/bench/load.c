@@ -32,6 +32,7 @@
 
 #include "base/mem.h"
 #include "tests/bench/support/letter.h"
+#include "tests/bench/support/place.h"
 #include "tests/bench/support/tally.h"
 
 enum stage { GREETING, HELLO, MAIL, RCPT, DATA, BODY, QUIT, CLOSED };
@@ -51,8 +52,7 @@ struct client {
 };
 
 static struct {
-	struct sockaddr_storage address;
-	socklen_t address_len;
+	struct place to;
 	uint32_t connections, per_connection, pause_ms;
 	uint64_t messages, started, every;
 	int64_t start_ns, stop_ns;
@@ -81,32 +81,6 @@ static void die(const char *what)
 
 /* ---------------------------------------------------------------- connections */
 
-static void parse_target(const char *target)
-{
-	const char *colon = strrchr(target, ':');
-
-	if (target[0] == '/') {
-		struct sockaddr_un *un = (struct sockaddr_un *)&load.address;
-
-		un->sun_family = AF_UNIX;
-		snprintf(un->sun_path, sizeof(un->sun_path), "%s", target);
-		load.address_len = sizeof(*un);
-	} else {
-		struct sockaddr_in *in = (struct sockaddr_in *)&load.address;
-		char host[64];
-
-		errno = EINVAL;
-		if (!colon)
-			die(target);
-		snprintf(host, sizeof(host), "%.*s", (int)(colon - target), target);
-		in->sin_family = AF_INET;
-		in->sin_port = htons((uint16_t)atoi(colon + 1));
-		if (inet_pton(AF_INET, host, &in->sin_addr) != 1)
-			die(target);
-		load.address_len = sizeof(*in);
-	}
-}
-
 static void watch(struct client *c, uint32_t events, int how)
 {
 	struct epoll_event event = { .events = events, .data.ptr = c };
@@ -119,8 +93,8 @@ static void open_client(struct client *c)
 {
 	int one = 1;
 
-	c->fd = socket(load.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&load.address, load.address_len) != 0)
+	c->fd = socket(load.to.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&load.to.address, load.to.len) != 0)
 		die("connect");
 	setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
 	fcntl(c->fd, F_SETFL, O_NONBLOCK);
@@ -348,10 +322,16 @@ static void usage(const char *what)
 	exit(64);
 }
 
+static void set_target(const char *text)
+{
+	if (!place_parse(text, &load.to))
+		die(text);
+}
+
 static void set(const char *name, const char *value)
 {
 	if (strcmp(name, "--to") == 0)
-		parse_target(value);
+		set_target(value);
 	else if (strcmp(name, "--connections") == 0)
 		load.connections = (uint32_t)atoi(value);
 	else if (strcmp(name, "--messages") == 0)
@@ -384,7 +364,7 @@ static void parse_args(int argc, char **argv)
 			i++;
 		} else
 			usage(argv[i]);
-	if (!load.address_len)
+	if (!load.to.len)
 		usage("--to is missing");
 	if (load.messages == UINT64_MAX && load.stop_ns == INT64_MAX)
 		load.messages = 1000;

@@ -29,6 +29,7 @@
 #include <unistd.h>
 
 #include "base/mem.h"
+#include "tests/bench/support/place.h"
 
 enum { ASKED = 1, ACCEPTED = 2, REFUSED = 3 };
 enum { DOMAINS = 32, PER_CONNECTION = 200, PAUSE_MS = 50, END_MS = 10000, TURN_MS = 5 };
@@ -48,8 +49,7 @@ struct client {
 };
 
 static struct {
-	struct sockaddr_storage address;
-	socklen_t address_len;
+	struct place to;
 	const char *ledger_name, *name, *domain[DOMAINS];
 	unsigned share[DOMAINS], domains, connections;
 	uint64_t first, count, next, accepted, refused, lost;
@@ -87,29 +87,6 @@ static void on_signal(int number)
 
 /* ---------------------------------------------------------------- arguments */
 
-static void parse_target(const char *target)
-{
-	const char *colon = strrchr(target, ':');
-
-	if (target[0] == '/') {
-		struct sockaddr_un *un = (struct sockaddr_un *)&load.address;
-
-		un->sun_family = AF_UNIX;
-		snprintf(un->sun_path, sizeof(un->sun_path), "%s", target);
-		load.address_len = sizeof(*un);
-	} else {
-		struct sockaddr_in *in = (struct sockaddr_in *)&load.address;
-		char host[64];
-
-		snprintf(host, sizeof(host), "%.*s", colon ? (int)(colon - target) : 0, target);
-		in->sin_family = AF_INET;
-		in->sin_port = htons((uint16_t)(colon ? atoi(colon + 1) : 0));
-		if (inet_pton(AF_INET, host, &in->sin_addr) != 1)
-			die(target);
-		load.address_len = sizeof(*in);
-	}
-}
-
 static void parse_domains(char *text)
 {
 	for (char *word = strtok(text, ","); word && load.domains < DOMAINS; word = strtok(NULL, ",")) {
@@ -123,6 +100,12 @@ static void parse_domains(char *text)
 	}
 }
 
+static void set_target(const char *text)
+{
+	if (!place_parse(text, &load.to))
+		die(text);
+}
+
 static void parse_args(int argc, char **argv)
 {
 	for (int i = 1; i + 1 < argc; i += 2) {
@@ -130,7 +113,7 @@ static void parse_args(int argc, char **argv)
 		char *value = argv[i + 1];
 
 		if (strcmp(option, "--to") == 0)
-			parse_target(value);
+			set_target(value);
 		else if (strcmp(option, "--ledger") == 0)
 			load.ledger_name = value;
 		else if (strcmp(option, "--name") == 0)
@@ -148,7 +131,7 @@ static void parse_args(int argc, char **argv)
 		else if (strcmp(option, "--domains") == 0)
 			parse_domains(value);
 	}
-	if (!load.address_len || !load.ledger_name || !load.domains) {
+	if (!load.to.len || !load.ledger_name || !load.domains) {
 		fprintf(stderr, "usage: soak_load --to HOST:PORT|/PATH --ledger FILE --domains NAME=SHARE,...\n");
 		exit(64);
 	}
@@ -214,10 +197,10 @@ static void dial(struct client *c)
 	struct epoll_event event = { .events = EPOLLIN, .data.ptr = c };
 	int one = 1;
 
-	c->fd = socket(load.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	c->fd = socket(load.to.address.ss_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (c->fd < 0)
 		die("socket");
-	if (connect(c->fd, (struct sockaddr *)&load.address, load.address_len) != 0) {
+	if (connect(c->fd, (struct sockaddr *)&load.to.address, load.to.len) != 0) {
 		hang_up(c);
 		return;
 	}
