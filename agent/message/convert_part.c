@@ -1,6 +1,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "base/text.h"
 #include "message/convert_inside.h"
 #include "message/header.h"
 
@@ -283,19 +284,9 @@ void convert_part_body_begin(struct convert *c, enum convert_why fixed)
 		p->ways[i].encoder.encoding = encoding_of(way_of(p, i));
 }
 
-/* Eight bytes at a time. */
 static unsigned look_for_odd_bytes(struct span s)
 {
-	uint64_t all = 0, word;
-	size_t i = 0;
-
-	for (; i + 8 <= s.len; i += 8) {
-		memcpy(&word, s.data + i, 8);
-		all |= word;
-	}
-	for (; i < s.len; i++)
-		all |= (unsigned char)s.data[i];
-	return (all & UINT64_C(0x8080808080808080) ? CONVERT_FOUND_8BIT : 0U) |
+	return (text_is_ascii(s) ? 0U : CONVERT_FOUND_8BIT) |
 	       (s.len && memchr(s.data, 0, s.len) ? CONVERT_FOUND_NUL : 0U);
 }
 
