@@ -362,6 +362,15 @@ void lane_age_doubt(struct lane *lane, struct moment now)
 	}
 }
 
+void lane_hurry(struct lane *lane, int64_t boot_ms)
+{
+	if (lane->trouble != TRAFFIC_LANE || lane->is_local || lane->retry_boot_ms <= boot_ms)
+		return;
+	lane->retry_boot_ms = boot_ms;
+	soil(lane); /* it may leave memory before its time comes */
+	lane_look_at(lane, boot_ms);
+}
+
 void lane_wake(struct lane *lane)
 {
 	if (lane->trouble)

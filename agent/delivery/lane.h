@@ -143,6 +143,9 @@ void lane_rise(struct lane *lane, struct moment now);
 /* Before each new connection: a host whose replies were in doubt is spoken to one command at a time, which costs round
  * trips and no message, and after a while in the usual way again. */
 void lane_age_doubt(struct lane *lane, struct moment now);
+/* The network is another one: what a host failed for may have been the old one, so it is probed at `boot_ms` at the latest;
+ * what an account failed for was not. */
+void lane_hurry(struct lane *lane, int64_t boot_ms);
 /* Forgets trouble and backoff; the rate is still kept. */
 void lane_wake(struct lane *lane);
 void lane_pause(struct lane *lane, const char *by, struct moment now);

@@ -102,14 +102,9 @@ bool scheduler_resume(struct scheduler *s, const char *name, struct moment now)
 static void hurry(struct scheduler *s, struct list *lanes, struct moment now)
 {
 	for (struct list *node = list_first(lanes); node; node = list_next(lanes, node)) {
-		struct lane *lane = LIST_ENTRY(node, struct lane, node);
 		int64_t soon = now.boot_ms + (int64_t)chance_below(&s->chance, NETWORK_JITTER_MS);
 
-		/* What a host failed for may have been the old network; what an account failed for was not. */
-		if (lane->trouble == TRAFFIC_LANE && !lane->is_local && lane->retry_boot_ms > soon) {
-			lane->retry_boot_ms = soon;
-			lane_look_at(lane, soon);
-		}
+		lane_hurry(LIST_ENTRY(node, struct lane, node), soon);
 	}
 }
 

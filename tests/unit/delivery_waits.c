@@ -192,6 +192,43 @@ static void a_record_is_not_old_because_its_first_failure_lies_in_the_future(voi
 	rig_close(&rig);
 }
 
+static void a_new_network_counts_for_a_lane_that_leaves_memory(void **state)
+{
+	struct scheduler_action action;
+	struct queue_op *op;
+	struct rig rig;
+	uint64_t id;
+
+	(void)state;
+	rig_open(&rig, TWO);
+	id = rig_mail(&rig, (struct rig_mail){ .target = "mx:o.example", .rcpt = "x@o.example" });
+	for (int i = 0; i < 5; i++) {
+		assert_true(rig_step(&rig, &action));
+		rig_refuse(&rig, action.lane, TRAFFIC_LANE, false);
+		rig_turn(&rig);
+		if (i < 4)
+			rig_pass(&rig, action.lane->retry_boot_ms - rig.now.boot_ms);
+	}
+	assert_true(action.lane->retry_boot_ms > rig.now.boot_ms + 60 * 1000);
+	rig_nothing(&rig); /* writes the record */
+	rig_turn(&rig);
+	op = queue_op_new(rig.queue);
+	queue_op_remove(op, id, QUEUE_ALL, "root", rig.now.wall_ms);
+	queue_op_submit(op, NULL, NULL);
+	rig_turn(&rig);
+	scheduler_network_changed(rig.scheduler, rig.now);
+	for (int i = 0; i < 20; i++) {
+		rig_nothing(&rig);
+		rig_turn(&rig);
+		rig_pass(&rig, 1000);
+	}
+	assert_int_equal(rig.scheduler->lanes.mx_count, 0);
+	rig_mail(&rig, (struct rig_mail){ .target = "mx:o.example", .rcpt = "y@o.example" });
+	assert_true(rig_step(&rig, &action));
+	assert_string_equal(action.lane->name, "mx:o.example");
+	rig_close(&rig);
+}
+
 static void upkeep_is_not_due_while_the_disk_still_works_for_it(void **state)
 {
 	struct upkeep upkeep;
@@ -224,6 +261,7 @@ int main(void)
 		cmocka_unit_test(a_probe_that_has_trouble_of_its_own_lets_others_look),
 		cmocka_unit_test(a_clock_put_back_makes_no_lane_wait_longer_than_its_longest_wait),
 		cmocka_unit_test(a_record_is_not_old_because_its_first_failure_lies_in_the_future),
+		cmocka_unit_test(a_new_network_counts_for_a_lane_that_leaves_memory),
 		cmocka_unit_test(upkeep_is_not_due_while_the_disk_still_works_for_it),
 	};
 
